@@ -1,0 +1,3 @@
+"""Machine unlearning that forgets, keeps what should stay, and shows both."""
+
+from ofmu.version import __version__ as __version__
