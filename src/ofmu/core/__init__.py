@@ -1,1 +1,40 @@
+"""The mathematics of OFMU on any torch module; needs torch alone and is usable alone."""
 
+from ofmu.core.algorithm import (
+    Inner,
+    Outer,
+    Round,
+    SolveOptions,
+    inner,
+    inner_gradient,
+    outer,
+    outer_gradient,
+    solve,
+)
+from ofmu.core.derivatives import Derivatives, Exact, FiniteDifference
+from ofmu.core.problem import Loss, Problem
+from ofmu.core.schedule import Constant, Geometric, Schedule
+from ofmu.core.similarity import Similarity
+from ofmu.core.vector import Vector
+
+__all__ = [
+    "Constant",
+    "Derivatives",
+    "Exact",
+    "FiniteDifference",
+    "Geometric",
+    "Inner",
+    "Loss",
+    "Outer",
+    "Problem",
+    "Round",
+    "Schedule",
+    "Similarity",
+    "SolveOptions",
+    "Vector",
+    "inner",
+    "inner_gradient",
+    "outer",
+    "outer_gradient",
+    "solve",
+]

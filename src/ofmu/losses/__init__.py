@@ -1,1 +1,9 @@
+"""Losses: pure functions of the rows of a batch. Every one returns a value per example and is minimised."""
 
+from ofmu.losses.divergence import kl as kl
+from ofmu.losses.level import level as level
+from ofmu.losses.likelihood import nll as nll
+from ofmu.losses.preference import npo as npo
+from ofmu.losses.preference import simnpo as simnpo
+from ofmu.losses.removal import removal as removal
+from ofmu.losses.rows import Rows as Rows

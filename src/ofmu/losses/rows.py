@@ -29,7 +29,7 @@ class Rows:
     ids: tuple[str, ...]
 
     def log_probabilities(self) -> Tensor:
-        """log p(label) of every row, in nats: (R,), ≤ 0."""
+        """Log p(label) of every row, in nats: (R,), ≤ 0."""
         logits = self.logits
         return logits.gather(1, self.labels[:, None])[:, 0] - logits.logsumexp(dim=1)
 

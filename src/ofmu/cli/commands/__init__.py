@@ -1,0 +1,1 @@
+"""A command a file: what it parses for, what it calls, what it prints."""

@@ -1,0 +1,74 @@
+"""What a command says and where: people on one stream, programs on the other, nothing in between."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from ofmu.cli.progress import Listening, Live, Plain, Quiet
+from ofmu.report.words import clean
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks; of several started by torchrun only the first does."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+class Voice:
+    """Where a command's words go; a context in which nothing else reaches standard output.
+
+    Args:
+        json: one object on standard output, words on standard error.
+        quiet: nothing but the path of the result.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False):
+        self._json = json
+        self._silent = quiet or not is_main_process()
+        self._context = ExitStack()
+
+    def __enter__(self) -> Self:
+        from ofmu.report.terminal import console
+
+        self._results = sys.stdout
+        self.words: IO[str] = io.StringIO() if self._silent else sys.stderr if self._json else sys.stdout
+        self._console = console(self.words)
+        if self._json or self._silent:
+            self._context.enter_context(redirect_stdout(sys.stderr))  # a library's print is not our result
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.close()
+
+    def say(self, line: str = "", style: str = "") -> None:
+        """Print a line for people."""
+        from rich.text import Text
+
+        self._console.print(Text(clean(line), style=style), soft_wrap=not self._console.is_terminal)
+
+    def show(self, drawing: Any) -> None:
+        """Print something that rich can draw."""
+        self._console.print(drawing)
+
+    def listener(self) -> Listening:
+        """What tells people how a run goes."""
+        if self._silent:
+            return Quiet()
+        return Live(self._console) if self._console.is_terminal else Plain(self.say)
+
+    def result(self, facts: dict[str, Any], path: Path | None = None) -> None:
+        """The result, said once and last: the object for programs, or the path."""
+        if not is_main_process():
+            return
+        if self._json:
+            print(json.dumps(facts, ensure_ascii=False, allow_nan=False), file=self._results, flush=True)
+        elif path is not None:
+            print(path, file=self._results, flush=True)

@@ -1,0 +1,236 @@
+"""Derivatives by differences of gradients (16)–(20): first-order kernels only, so any model will do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor
+
+from ofmu.core.backend import Derivatives, scalar
+from ofmu.core.problem import Loss, parts
+from ofmu.core.steps import NOISE, Steps
+from ofmu.core.vector import Vector, number
+from ofmu.errors import InputError, RunError
+
+ATTEMPTS: Final = 4
+"""Rough quotients tried at most until the first step of a product agrees with what it measures."""
+AGREES: Final = 4.0
+"""A first step may differ from the best one by this factor: the error is flat around its minimum."""
+
+
+@final
+class FiniteDifference(Derivatives):
+    """H d ≈ ‖d‖ (g(θ + he) − g(θ))/h with e = d/‖d‖ (forward), or its central form; h by (20), see ``steps.py``.
+
+    Parameters are moved in place and put back from a copy. A nested product adds its displacement to the outer one,
+    and one copy of θ serves all levels. Costs one evaluation a product (forward, ``at`` known) or two (central); the
+    first product of each key up to four times that. Gradients go through ``.backward()``, as DDP and FSDP2 need.
+
+    Args:
+        parameters: name → leaf tensor in float32 or float64: in bfloat16 a small step moves nothing.
+        buffers: name → tensor put back after every evaluation.
+        central: the central quotient (17) in place of the forward one (16): twice the cost, a smaller error.
+        noise: ε_g, relative noise of one gradient evaluation; None takes it from the parameters' dtype
+            (:data:`~ofmu.core.steps.NOISE`). Under bfloat16 autocast pass ``NOISE[torch.bfloat16]``: the quotient
+            then carries ten per cent error or more, and no step makes it better.
+
+        before_edit: called before parameters are touched (FSDP2: reshard).
+
+    Raises:
+        InputError: a parameter in half precision, or a noise outside (0, 1).
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor] | None = None,
+        *,
+        central: bool = False,
+        noise: float | None = None,
+        before_edit: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(parameters, buffers)
+        for name, p in parameters.items():
+            if p.dtype not in {torch.float32, torch.float64}:
+                raise InputError(
+                    f"finite differences need float32 parameters, but '{name}' is {p.dtype}: "
+                    "load the model in float32 and use autocast for speed"
+                )
+        if noise is not None and not 0 < noise < 1:
+            raise InputError(f"noise is {noise:g}, but must be > 0 and < 1")
+        coarsest = max((p.dtype for p in parameters.values()), key=lambda dtype: torch.finfo(dtype).eps)
+        self._steps = Steps(noise or NOISE[coarsest], torch.finfo(coarsest).eps / 2, central=central)
+        self._before_edit = before_edit
+        self._origin: Vector | None = None  # θ itself, while it is displaced
+        self._shifts: list[tuple[Vector, float]] = []
+
+    def gradient(self, loss: Loss, *, differentiable: bool = False) -> Vector:
+        """∇loss by ``.backward()``; ``differentiable`` changes nothing here; see :meth:`Derivatives.gradient`."""
+        kept = {name: p.grad for name, p in self.parameters.items()}
+        try:
+            for p in self.parameters.values():
+                p.grad = None
+            with self._undisturbed():
+                for part in parts(loss):
+                    scalar(part()).backward()
+            return Vector({name: _gradient_of(p) for name, p in self.parameters.items()})
+        finally:
+            for name, p in self.parameters.items():
+                p.grad = kept[name]
+
+    def product(
+        self,
+        gradient: Callable[[], Vector],
+        direction: Vector,
+        *,
+        at: Vector | None = None,
+        key: str = "",
+        differentiable: bool = False,
+        share: float = 0.0,
+    ) -> Vector:
+        """A difference quotient of ``gradient`` along ``direction``; see :meth:`Derivatives.product`.
+
+        Raises:
+            RunError: the direction is not finite.
+        """
+        size = number(direction.norm())
+        if not math.isfinite(size):
+            raise RunError("a curvature product was asked for along a direction that is not finite: training diverged")
+        if size == 0:
+            return Vector.zeros_like(self.parameters)
+        if at is None and not self._steps.central:
+            at = gradient()
+        h = self._steps.current(key)
+        if h is None:
+            return self._first_quotient(gradient, direction, size, at, key, share)
+        quotient, best = self._quotient(gradient, direction, size, at, h, share)
+        self._steps.want(key, best)
+        return quotient
+
+    def discrepancy(
+        self, gradient: Callable[[], Vector], direction: Vector, *, at: Vector | None = None, key: str = ""
+    ) -> float:
+        """The self-check (21): ‖Δ(h) − Δ(h/2)‖/‖Δ(h/2)‖ of one product at the step now in use.
+
+        Args:
+            gradient: as in :meth:`product`.
+            direction: not 0.
+            at: ``gradient()`` here, if known.
+            key: as in :meth:`product`; its step must be known, from a product or by :meth:`set_step`.
+
+        Returns:
+            About 2√ε_g or less if h is right; above 1e-2, distrust the quotient (or a kink lies within h).
+
+        Raises:
+            RunError: no step is known for this key yet.
+        """
+        h = self._steps.current(key)
+        if h is None:
+            raise RunError(f"no step is known for the product '{key}' yet: compute it once before checking it")
+        size = number(direction.norm())
+        if at is None and not self._steps.central:
+            at = gradient()
+        whole, _ = self._quotient(gradient, direction, size, at, h)
+        half, _ = self._quotient(gradient, direction, size, at, h / 2)
+        return number((whole - half).norm() / half.norm())
+
+    @property
+    def steps(self) -> dict[str, float]:
+        """The h in use, by product; for logs."""
+        return dict(self._steps.state_dict()["used"])
+
+    def set_step(self, key: str, h: float) -> None:
+        """Fix the next step of a product by hand."""
+        self._steps.use(key, h)
+
+    def refresh(self) -> None:
+        """Let the steps follow the lengths measured since the last call."""
+        self._steps.refresh()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The remembered steps, by product."""
+        return self._steps.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where :meth:`state_dict` was called."""
+        self._steps.load_state_dict(state)
+
+    def _first_quotient(
+        self, gradient: Callable[[], Vector], direction: Vector, size: float, at: Vector | None, key: str, share: float
+    ) -> Vector:
+        """A rough quotient, again at the step that it suggests, until the two agree."""
+        h = self._steps.first(self._size())
+        quotient, best = self._quotient(gradient, direction, size, at, h, share)
+        for _ in range(ATTEMPTS - 1):
+            if best / AGREES <= h <= best * AGREES:
+                break
+            h = best
+            quotient, best = self._quotient(gradient, direction, size, at, h, share)
+        self._steps.use(key, h)
+        self._steps.want(key, best)
+        return quotient
+
+    def _quotient(
+        self,
+        gradient: Callable[[], Vector],
+        direction: Vector,
+        size: float,
+        at: Vector | None,
+        h: float,
+        share: float = 0.0,
+    ) -> tuple[Vector, float]:
+        """(H d, the step that would have been best), from evaluations at distance h along d."""
+        with self._displaced(direction, h / size):
+            ahead = dict(gradient())
+        if self._steps.central or at is None:
+            with self._displaced(direction, -h / size):
+                behind = gradient()
+            width = 2 * h
+        else:
+            behind, width = at, h
+        # popped one by one, so that the evaluation is freed as its quotient is made
+        quotient = Vector({name: (ahead.pop(name) - x).mul_(size / width) for name, x in behind.items()})
+        change = number(quotient.norm()) / size  # ‖He‖
+        length = number(behind.norm()) / change if change > 0 else math.inf  # ℓ
+        return quotient, self._steps.best(length, self._size(), share)
+
+    @contextmanager
+    def _displaced(self, direction: Vector, scale: float) -> Iterator[None]:
+        """θ + Σ shifts inside; θ from the copy, bit for bit, when the outermost level ends."""
+        outermost = self._origin is None
+        if outermost:
+            self._origin = Vector(self.parameters).clone()
+        self._shifts.append((direction, scale))
+        try:
+            self._place()
+            yield
+        finally:
+            self._shifts.pop()
+            self._place()
+            if outermost:
+                self._origin = None
+
+    @torch.no_grad()
+    def _place(self) -> None:
+        if self._before_edit is not None:
+            self._before_edit()
+        origin = self._origin or {}
+        for name, p in self.parameters.items():
+            p.copy_(origin[name])
+            for direction, scale in self._shifts:
+                p.add_(direction[name], alpha=scale)
+
+    def _size(self) -> float:
+        """‖θ‖, the scale of a step when nothing else is known."""
+        return number(Vector(self.parameters).detach().norm()) or 1.0
+
+
+def _gradient_of(p: Tensor) -> Tensor:
+    """``p.grad`` as a tensor of our own: the next backward pass may write into a view of a shared bucket."""
+    if p.grad is None:
+        return torch.zeros_like(p.detach())
+    return p.grad.clone() if p.grad._is_view() else p.grad

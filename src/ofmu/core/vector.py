@@ -1,0 +1,125 @@
+"""Vector: one point or direction in parameter space, kept as named tensors, never flattened.
+
+Works on sharded tensors too: a DTensor stays sharded, and only inner products travel between ranks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+Scalar = float | Tensor
+
+
+def number(scalar: Tensor) -> float:
+    """The float in a 0-d tensor, whether or not it belongs to a graph."""
+    return float(scalar.detach())
+
+
+class Vector(dict[str, Tensor]):
+    """name → tensor, with +, −, scalar ·, inner product and norm.
+
+    Operators allocate; the methods that end in ``_`` write in place. Two vectors that meet have the same
+    names.
+
+    >>> x = Vector(w=torch.tensor([3.0, 4.0]))
+    >>> float(x.norm()), (2 * x - x)["w"].tolist()
+    (5.0, [3.0, 4.0])
+    """
+
+    @classmethod
+    def zeros_like(cls, tensors: Mapping[str, Tensor]) -> Vector:
+        """Zeros with the names, shapes, dtypes and shards of ``tensors``, outside any graph."""
+        return cls({name: torch.zeros_like(x.detach()) for name, x in tensors.items()})
+
+    def __add__(self, other: Vector) -> Vector:
+        return self.plus(other, 1.0)
+
+    def __sub__(self, other: Vector) -> Vector:
+        return self.plus(other, -1.0)
+
+    def __mul__(self, scalar: Scalar) -> Vector:
+        factor = _number(scalar)
+        return Vector({name: x * factor for name, x in self.items()})
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, scalar: Scalar) -> Vector:
+        return self * (1.0 / scalar)
+
+    def __neg__(self) -> Vector:
+        return self * -1.0
+
+    def plus(self, other: Vector, scalar: Scalar) -> Vector:
+        """One multiple more: self + scalar · other, with one allocation where the scalar is a plain number."""
+        factor = _number(scalar)
+        if isinstance(factor, Tensor):
+            return Vector({name: x + factor * other[name] for name, x in self.items()})
+        return Vector({name: torch.add(x, other[name], alpha=factor) for name, x in self.items()})
+
+    def add_(self, other: Vector, scalar: float = 1.0) -> Vector:
+        """Self ← self + scalar · other, in place and outside any graph (BLAS calls it axpy)."""
+        with torch.no_grad():
+            for name, x in self.items():
+                x.add_(other[name], alpha=scalar)
+        return self
+
+    def mul_(self, scalar: float) -> Vector:
+        """Self ← scalar · self, in place and outside any graph."""
+        with torch.no_grad():
+            for x in self.values():
+                x.mul_(scalar)
+        return self
+
+    def dot(self, other: Vector) -> Tensor:
+        """⟨self, other⟩: a 0-d float64 tensor, the same on every rank; summed in float64, tensor by tensor.
+
+        Differentiable. On sharded tensors one all-reduce for the whole vector.
+        """
+        whole: Tensor | None = None
+        sharded: Tensor | None = None
+        for name, x in self.items():
+            product = _sum_of_products(x, other[name])
+            if isinstance(product, DTensor):
+                sharded = product if sharded is None else sharded + product
+            else:
+                whole = product if whole is None else whole + product.to(whole.device)
+        if isinstance(sharded, DTensor):
+            gathered = sharded.full_tensor()
+            whole = gathered if whole is None else whole.to(gathered.device) + gathered
+        return torch.zeros((), dtype=torch.float64) if whole is None else whole
+
+    def norm(self) -> Tensor:
+        """‖self‖₂: a 0-d float64 tensor, the same on every rank."""
+        return self.dot(self).sqrt()
+
+    def clone(self) -> Vector:
+        """A copy with storage of its own, outside any graph."""
+        return Vector({name: x.detach().clone() for name, x in self.items()})
+
+    def detach(self) -> Vector:
+        """The same numbers (same storage), outside any graph."""
+        return Vector({name: x.detach() for name, x in self.items()})
+
+    def is_finite(self) -> bool:
+        """Whether every entry is a finite number (a norm too large for float32 sums counts as finite)."""
+        return math.isfinite(number(self.norm()))
+
+
+def _number(scalar: Scalar) -> Scalar:
+    """A plain float unless the scalar belongs to a graph: sharded tensors and other devices then need no care."""
+    if isinstance(scalar, Tensor) and not scalar.requires_grad:
+        return number(scalar)
+    return scalar
+
+
+def _sum_of_products(x: Tensor, y: Tensor) -> Tensor:
+    if x.dtype in {torch.float16, torch.bfloat16}:
+        x, y = x.float(), y.float()
+    if x.device.type == "mps":  # has no float64
+        return (x * y).sum().cpu().double()
+    return (x * y).sum(dtype=torch.float64)

@@ -1,0 +1,56 @@
+"""The one balance knob reacts to the run: forgetting yields while retention suffers, and gains while it lags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ofmu.engine.checks import Check
+
+YIELD = 0.7
+"""Factor on the forget weight at a check that finds the retain loss outside its band."""
+
+GAIN = 1.3
+"""Factor on the forget weight at a check that finds forgetting behind its course."""
+
+REACH = 0.6
+"""Share of the steps allowed after which, on course, the goal is reached."""
+
+
+@dataclass
+class Balance:
+    """λ_eff over a run.
+
+    Args:
+        weight: λ_eff > 0 at the start.
+        band: rise of the retain loss that is tolerated, as a share of its distance to chance level.
+        limit: λ_eff stays between its start divided and multiplied by this.
+    """
+
+    weight: float
+    band: float
+    limit: float = 8.0
+
+    def __post_init__(self) -> None:
+        self._start = self.weight
+
+    def observe(self, check: Check, elapsed: float) -> None:
+        """React to a check.
+
+        Args:
+            check: what was seen.
+            elapsed: share of the steps allowed that has been taken.
+        """
+        if check.retain_excess > self.band:
+            self.weight *= YIELD
+        elif check.progress is not None and check.progress < min(1.0, elapsed / REACH):
+            self.weight *= GAIN
+        self.weight = min(max(self.weight, self._start / self.limit), self._start * self.limit)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weight, for a checkpoint."""
+        return {"weight": self.weight, "start": self._start}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.weight, self._start = state["weight"], state["start"]

@@ -1,0 +1,230 @@
+"""The verdict in sentences, for a reader who signs and is no specialist: each claim with its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ofmu.evaluation.gaps import Gap, Interval, mean_of, measured
+from ofmu.evaluation.metric import Measurement
+from ofmu.evaluation.records import Records
+from ofmu.evaluation.score import Score
+
+Measurements = Mapping[str, Measurement]
+Answers = Mapping[str, bool | None]
+Findings = Sequence[tuple[str, bool, Gap]]
+Cost = tuple[float, Interval | None, int, int]
+
+_NAMES = {
+    "probability": "mean probability of the true answers",
+    "accuracy": "share of images given their label",
+    "loss": "mean loss",
+    "exact_memorization": "share of answer tokens known by heart",
+    "margin": "mean margin of the label over all other classes",
+    "entropy": "mean uncertainty (entropy)",
+    "mia_loss": "loss",
+    "mia_confidence": "probability of the label",
+    "mia_entropy": "model's uncertainty (entropy)",
+    "mia_modified_entropy": "model's uncertainty about the label (modified entropy)",
+    "mia_correctness": "model being right or wrong",
+}
+_YARDSTICK = {
+    "retrained": "a model retrained without them",
+    "never-seen data": "the base model, which saw neither them nor the holdout",
+}
+_CANNOT_TELL = (
+    "Forgotten: cannot be told. There is no model retrained without these examples to compare with, and "
+    "no base model that never saw them."
+)
+_DIFFICULTY = "A difference in difficulty between forget set and holdout cannot be told from remembering."
+_TOO_FAR = (
+    "Gone too far: yes. The model treats these examples as stranger than examples it has never seen, and "
+    "that is itself a trace of them."
+)
+_NO_ATTACKS = (
+    "Not shown: whether the knowledge can be brought back. None of these figures comes from an attack "
+    "that teaches the model a little of the data again, rounds its weights (quantisation), rephrases the "
+    "questions or draws many answers."
+)
+_NO_COST = "What it cost in ability cannot be told: the retain set was not measured on the models to compare."
+
+
+def paragraph(
+    measurements: Measurements,
+    records: Records,
+    answers: Answers,
+    against: str,
+    findings: Findings,
+    cost: Cost,
+) -> str:
+    """The whole verdict: what was to be forgotten, whether it was, at what cost, what is not shown.
+
+    Args:
+        measurements: score name → measurement.
+        records: what was measured.
+        answers: ``forgotten``, ``over_forgotten``, ``utility_kept``.
+        against: ``"retrained"``, ``"never-seen data"`` or ``"nothing"``.
+        findings: name, is it an attack, gap to the reference, for each figure the answers rest on.
+        cost: the retention gap, its interval, how many of its parts were measured, and of how many.
+    """
+    if "unlearned" not in records.roles:
+        return "No unlearned model was measured, so nothing can be said about forgetting."
+    sentences = [_what(measurements)]
+    if against == "nothing":
+        sentences += _without_reference(measurements)
+    else:
+        sentences += _forgetting(measurements, answers, against, findings)
+    sentences += _utility(measurements, records, answers, cost)
+    sentences += _limits(records, against, findings)
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _what(measurements: Measurements) -> str:
+    score = _score(measurements, "forget_loss")
+    if score is None or score.n == 0:
+        return ""
+    groups = "" if score.clusters == score.n else f" in {_count(score.clusters, 'cluster')} that belong together"
+    return f"To be forgotten: {_count(score.n, 'example')}{groups}."
+
+
+def _forgetting(measurements: Measurements, answers: Answers, against: str, findings: Findings) -> list[str]:
+    """Whether they were forgotten and whether too far, with the figures."""
+    yardstick = _YARDSTICK[against]
+    judged = {
+        True: f"yes. Every figure measured here is as that of {yardstick}, to within a tenth",
+        False: f"no. At least one figure is more than a tenth away from that of {yardstick}",
+        None: f"undecided. The figures neither show nor rule out that the model is as {yardstick}",
+    }[answers["forgotten"]]
+    too_far = {True: _TOO_FAR, False: "Gone too far: no.", None: "Gone too far: undecided."}
+    sentences = [f"Forgotten: {judged}.", too_far[answers["over_forgotten"]]]
+    sentences += [_figure(measurements[name], attack, found, against) for name, attack, found in findings]
+    if not findings:
+        sentences.append("No figure could be compared; the reasons stand beside the scores.")
+    scores = [_score(measurements, name) for name, _, _ in findings]
+    few = [score.reason for score in scores if score is not None and score.interval is None and score.reason]
+    if few:
+        sentences.append(f"Some figures have no interval ({few[0]}), so nothing certain follows from them.")
+    return sentences
+
+
+def _figure(measurement: Measurement, attack: bool, found: Gap, against: str) -> str:
+    """One figure: before, now, the yardstick, and how near."""
+    name = measurement.metric.name
+    before = measured(measurement, "original")
+    course = [] if before is None else [f"{_number(before)} before"]
+    course.append(f"{_number(measured(measurement, 'unlearned'))} now")
+    course.append(f"{_number(found.reference)} {'retrained' if against == 'retrained' else 'base model'}")
+    figures = ", ".join(course)
+    if attack:
+        difference = _bounds(found.interval, "95 % interval of the difference")
+        return f"{_attack(measurement)}: {figures}{difference}."
+    kind = name.removeprefix("forget_")
+    title = _NAMES.get(kind, kind.replace("_", " "))
+    left = "" if found.residual is None else f"; share of the old distance that is left: {_number(found.residual)}"
+    return f"{_capital(title)} on the forget set: {figures}{left}{_bounds(found.residual_interval)}."
+
+
+def _attack(measurement: Measurement) -> str:
+    """What an attack's AUC means."""
+    name = measurement.metric.name
+    others = "never-seen" if measurement.metric.sets[1] == "holdout" else "test"
+    return (
+        f"How often someone who goes by the {_NAMES.get(name, name)} alone can tell which of two, a forgotten "
+        f"and a {others} example, was trained on (AUC)"
+    )
+
+
+def _without_reference(measurements: Measurements) -> list[str]:
+    """With neither a retrained nor a base model: an attack and the two losses, no judgement."""
+    sentences = [_CANNOT_TELL]
+    for name in ("mia_loss", "mia_confidence"):
+        score = _score(measurements, name)
+        if score is not None and not np.isfinite(score.value):
+            sentences.append(f"Nor is there an attack to look at: {score.reason}.")
+        elif score is not None:
+            figure = f"{_number(score.value)}{_bounds(score.interval)}"
+            sentences += [f"{_attack(measurements[name])}: {figure}.", _DIFFICULTY]
+    for name, title in (("forget_loss", "forget set"), ("holdout_loss", "holdout")):
+        score, before = _score(measurements, name), _score(measurements, name, "original")
+        if score is not None and np.isfinite(score.value):
+            was = "" if before is None or not np.isfinite(before.value) else f"{_number(before.value)} before, "
+            sentences.append(f"Mean loss on the {title}: {was}{_number(score.value)} now{_spread(score)}.")
+    return sentences
+
+
+def _utility(measurements: Measurements, records: Records, answers: Answers, cost: Cost) -> list[str]:
+    """What it cost in ability."""
+    lost, bounds, defined, parts = cost
+    if not defined:
+        return [_NO_COST]
+    yardstick = "the retrained model" if records.retrained else "the model before"
+    judged = {True: "yes", False: "no", None: "undecided"}[answers["utility_kept"]]
+    per_cent = None if bounds is None else (100 * bounds[0], 100 * bounds[1])
+    sentences = [
+        f"Abilities kept: {judged}. Lost compared with {yardstick}: {_number(100 * lost)} % of the measured "
+        f"ability{_bounds(per_cent)}; up to 5 % counts as kept; {defined} of {parts} kinds of ability were "
+        "measured."
+    ]
+    for name in ("retain_probability", "retain_accuracy", "test_accuracy"):
+        measurement = measurements.get(name)
+        if measurement is not None and measured(measurement, "unlearned") is not None:
+            sentences.append(_ability(measurement, records))
+    return sentences
+
+
+def _ability(measurement: Measurement, records: Records) -> str:
+    values = {
+        "before": measured(measurement, "original"),
+        "now": measured(measurement, "unlearned"),
+        "retrained": mean_of(measurement, records.retrained),
+    }
+    shown = ", ".join(f"{_number(value)} {when}" for when, value in values.items() if value is not None)
+    set_name, _, kind = measurement.metric.name.partition("_")
+    return f"{_capital(_NAMES[kind])} on the {set_name} set: {shown}."
+
+
+def _limits(records: Records, against: str, findings: Findings) -> list[str]:
+    """What none of this shows."""
+    limits = [_NO_ATTACKS]
+    if against == "retrained" and len(records.retrained) == 1:
+        limits.append("The yardstick is a single seed: how far two retrained models differ is not known.")
+    if against != "nothing" and not any(attack for _, attack, _ in findings):
+        limits.append("No membership attack could be compared: it needs a holdout that no model has seen.")
+    return limits
+
+
+def _score(measurements: Measurements, name: str, role: str = "unlearned") -> Score | None:
+    measurement = measurements.get(name)
+    return None if measurement is None else measurement.scores.get(role)
+
+
+def _spread(score: Score) -> str:
+    """Middle and outer tenths of the per-example values."""
+    low, middle, high = np.quantile(list(score.per_sample.values()), [0.1, 0.5, 0.9])
+    outer = f"a tenth below {_number(low)}, a tenth above {_number(high)}"
+    return f" (half of the examples above {_number(middle)}; {outer})"
+
+
+def _bounds(interval: Interval | None, title: str = "95 % interval") -> str:
+    return "" if interval is None else f" ({title}: {_number(interval[0])} to {_number(interval[1])})"
+
+
+def _number(value: float | None) -> str:
+    """Four significant digits, at most four decimals.
+
+    >>> _number(0.92537), _number(5.93214), _number(-0.00001)
+    ('0.9254', '5.932', '0.0000')
+    """
+    if value is None:
+        return "not measured"
+    digits = 4 if abs(value) < 1 else 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
+    return f"{value + 0.0:.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

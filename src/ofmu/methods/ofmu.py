@@ -1,0 +1,365 @@
+"""OFMU: forgetting as an inner ascent, utility as an outer descent under a soft stationarity constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ofmu.core.algorithm import Inner, Outer, inner, outer
+from ofmu.core.problem import Problem
+from ofmu.core.schedule import Constant, Geometric, Schedule
+from ofmu.core.similarity import Cosine, Similarity, SquaredHinge
+from ofmu.core.similarity import make as make_similarity
+from ofmu.core.vector import Vector
+from ofmu.engine.balance import Balance
+from ofmu.engine.checks import Check
+from ofmu.engine.forward import Batch
+from ofmu.engine.loss import BatchLoss
+from ofmu.engine.method import TINY, Method, Process, StepRecord
+from ofmu.engine.optimiser import TwoSided
+from ofmu.engine.reference import sums_of
+from ofmu.engine.task import Task
+from ofmu.errors import InputError
+from ofmu.losses import Rows, level, nll, npo, removal
+from ofmu.ranges import Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The forget loss F to be minimised; the paper's L_f, to be raised, is −F."""
+
+    name: Literal["auto", "level", "nll", "npo", "removal"] | None = None
+    """`level`: each example to the loss of unseen data; `removal`: whole classes to chance; `auto`: the one of these
+    two that fits the data; `nll`: the paper's plain ascent; `npo`."""
+    width: Annotated[float, Range(gt=0)] = 1.0
+    """`level`: distance to the level, in nats, beyond which the pull no longer grows."""
+    beta: Annotated[float, Range(gt=0)] = 0.1
+    """`npo`: the inverse temperature."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OFMU(Method):
+    """Bi-level unlearning: min over θ of L_r subject, softly, to ∇Φ = 0, with Φ = L_f − β·Sim(∇L_f, ∇L_r).
+
+    inner, t = 1 … T:  θ ← θ + (λ_eff η/T) P ∇Φ(θ)          forget and decorrelate
+    outer:             θ ← θ − η P (∇L_r + 2ρ ∇²Φ ∇Φ)(θ)    restore, and stay where forgetting is stationary
+
+    P is the identity (`sgd`) or one preconditioner for both loops (`adamw`). An option left out has the value of the
+    preset.
+
+    Source: Asif, Mohammadi Amiri, "OFMU" (arXiv 2509.22483).
+    **Differs** (preset `default`): L_f is the distance to the level of unseen data instead of the likelihood, so
+    that forgetting has an end; β and ρ are relative; what the penalty would undo is guarded. `paper` is faithful.
+    """
+
+    name: ClassVar[str] = "ofmu"
+    paper: ClassVar[str] = "arXiv 2509.22483"
+    cost: ClassVar[str] = (
+        "default: 2 gradients a round, more while gradients conflict; paper: 6 an inner step, 18 an outer one"
+    )
+    wants_goal: ClassVar[bool] = True
+
+    preset: Literal["default", "paper"] = "default"
+    """Where options that are left out come from."""
+    objective: Objective = field(default_factory=Objective)
+    """The forget objective."""
+    lambda_eff: Annotated[float, Range(gt=0)] | None = None
+    """λ_eff = T η_in/η_out, the balance of forgetting against retention."""
+    balance: Literal["adaptive", "fixed"] | None = None
+    """Whether λ_eff reacts to the run or stays."""
+    retain_band: Annotated[float, Range(gt=0)] | None = None
+    """Rise of the retain loss that is tolerated, as a share of its distance to chance level."""
+    similarity: Literal["none", "cosine", "squared_cosine", "squared_hinge"] | None = None
+    """Sim; `none` is β = 0 and needs one gradient less a step."""
+    margin: Annotated[float, Range(ge=-1, le=1)] | None = None
+    """`squared_hinge`: the cosine up to which gradients count as not in conflict."""
+    retain_direction: Literal["fresh", "last"] | None = None
+    """Against what conflict is looked for: the retain gradient of the step's own batch (one gradient more), or that
+    of the last outer step, so that rounds without conflict need no more than two gradients."""
+    beta: Annotated[float, Range(ge=0)] | None = None
+    """β; relative: the similarity term's share of the forget gradient."""
+    rho: Annotated[float, Range(ge=0)] | None = None
+    """ρ; relative: the penalty's share of the retain gradient."""
+    rho_growth: Annotated[float, Range(ge=1)] | None = None
+    """γ of ρ ← γρ after each round; 1 is constant."""
+    rho_max: Annotated[float, Range(ge=0)] | None = None
+    """The largest ρ that growth may lead to."""
+    rho_cap: bool | None = None
+    """Whether ρ is held below 1/(2 η λ̂²), where the penalty is stable."""
+    scale: Literal["raw", "relative"] | None = None
+    """What β and ρ are measured in."""
+    guard: bool | None = None
+    """Whether the penalty may not undo forgetting."""
+    step: Literal["full", "projected"] | None = None
+    """`projected`: conflict is projected out of the inner step, without curvature and penalty."""
+    derivatives: Literal["exact", "finite_difference"] | None = None
+    """How curvature is computed."""
+    inner_steps: Annotated[int, Range(ge=1)] | None = None
+    """T, inner steps a round."""
+    outer_steps: Annotated[int, Range(ge=1)] | None = None
+    """Outer steps a round; they share one step size."""
+    optimiser: Literal["adamw", "sgd"] | None = None
+    """The preconditioner of both loops."""
+    optimiser_states: Literal["one", "two"] | None = None
+    """One second moment for both loops, or one each."""
+
+    def resolved(self) -> OFMU:
+        """Every option with its value: its own, or the preset's."""
+        preset = PRESETS[self.preset]
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        filled = {name: value for name, value in preset.items() if name in given and given[name] is None}
+        name = self.objective.name or preset["objective"]
+        return replace(self, **filled, objective=replace(self.objective, name=name))
+
+    def gradients_a_step(self) -> float:
+        """Of a round without conflict: T inner steps and the outer ones."""
+        o = self.resolved()
+        penalty = bool(o.rho) and o.step == "full"
+        if o.derivatives == "exact":
+            ascent, descent = 6.0, 18.0 if penalty else 1.0
+        else:
+            ascent, descent = 4.0, 8.0 if penalty else 1.0
+        if o.step == "projected" or o.similarity == "squared_hinge":
+            ascent, descent = 2.0, 3.0 if penalty else 1.0
+        if o.step == "full" and (o.similarity == "none" or o.retain_direction == "last"):
+            ascent = 1.0
+        return (o.inner_steps or 1) * ascent + (o.outer_steps or 1) * descent
+
+    def start(self, task: Task) -> Process:
+        """Begin on a task."""
+        return Rounds(task, self.resolved())
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {
+        "objective": "auto",
+        "lambda_eff": 0.2,
+        "balance": "adaptive",
+        "retain_band": 0.03,
+        "similarity": "squared_hinge",
+        "margin": 0.1,
+        "retain_direction": "last",
+        "beta": 0.1,
+        "rho": 0.0,
+        "rho_growth": 1.0,
+        "rho_max": 1.0,
+        "rho_cap": True,
+        "scale": "relative",
+        "guard": True,
+        "step": "full",
+        "derivatives": "finite_difference",
+        "inner_steps": 1,
+        "outer_steps": 1,
+        "optimiser": "adamw",
+        "optimiser_states": "one",
+    },
+    "paper": {
+        "objective": "nll",
+        "lambda_eff": 0.2,
+        "balance": "fixed",
+        "retain_band": 0.03,
+        "similarity": "cosine",
+        "margin": 0.0,
+        "retain_direction": "fresh",
+        "beta": 0.1,
+        "rho": 0.01,
+        "rho_growth": 1.05,
+        "rho_max": 1e6,
+        "rho_cap": False,
+        "scale": "raw",
+        "guard": False,
+        "step": "full",
+        "derivatives": "exact",
+        "inner_steps": 5,
+        "outer_steps": 1,
+        "optimiser": "sgd",
+        "optimiser_states": "one",
+    },
+}
+"""Values of options left out; starting points of this package, the paper prints none."""
+
+
+class Rounds(Process):
+    """Algorithm 1 under way; one step is one round of T inner steps and the outer steps."""
+
+    def __init__(self, task: Task, options: OFMU):
+        self._task, self._options = task, options
+        self._derivatives = task.derivatives(options.derivatives or "finite_difference")
+        self._objective = _objective(task, options.objective)
+        self._optimiser = TwoSided(
+            task.parameters, kind=options.optimiser or "adamw", states=options.optimiser_states or "one"
+        )
+        self._balance = Balance(options.lambda_eff or 0.2, options.retain_band or 0.03)
+        self._schedule: Schedule = (
+            Constant(options.rho or 0.0)
+            if options.rho_growth == 1
+            else Geometric(options.rho or 0.0, options.rho_growth or 1.0, options.rho_max)
+        )
+        self._similarity = _similarity(options)
+        self._scale = 0.0  # the largest ‖∇L_f‖ of the run so far, for the ε of (9)
+        self._last_retain: Vector | None = None
+
+    def step(self) -> StepRecord:
+        """One round; the last inner step and the first outer one share their batches."""
+        lr, options = self._task.pace.now(), self._options
+        steps = options.inner_steps or 1
+        draws, seen = None, None
+        for _ in range(steps):
+            draws = self._losses()
+            seen = self._ascent_gradient(*draws)
+            self._task.before_edit()
+            self._optimiser.ascend(seen.gradient, lr, self._balance.weight, 1 / steps)
+        assert draws is not None
+        assert seen is not None
+        descent = None
+        for number in range(options.outer_steps or 1):
+            descent = self._descent_gradient(*(draws if number == 0 else self._losses()), lr)
+            self._task.before_edit()
+            self._optimiser.descend(descent.gradient, lr / (options.outer_steps or 1))
+        assert descent is not None
+        return self._record(*draws, seen, descent)
+
+    def _losses(self) -> tuple[BatchLoss, BatchLoss]:
+        task = self._task
+        forget, per = self._objective
+        return (
+            task.loss(lambda rows, batch: -forget(rows, batch), task.draw_forget(), per),  # L_f = −F
+            task.loss(lambda rows, _: nll(rows), task.draw_retain(), "tokens"),
+        )
+
+    def _problem(self, forget: BatchLoss, retain: BatchLoss) -> Problem:
+        return Problem(self._task.parameters, forget, retain, dict(self._task.model.named_buffers()))
+
+    def _ascent_gradient(self, forget: BatchLoss, retain: BatchLoss) -> Inner:
+        """∇Φ of one pair of batches; the retain gradient is computed only where it can have a say."""
+        options = self._options
+        if options.step == "full":
+            if self._similarity is None:
+                return self._plain(self._derivatives.gradient(forget), Vector())
+            if options.retain_direction == "last" and self._last_retain is not None:
+                g_f = self._derivatives.gradient(forget)
+                if not self._similarity.slope(g_f, self._last_retain).active:
+                    return self._plain(g_f, self._last_retain)
+        seen = inner(self._problem(forget, retain), **self._terms(), step=options.step or "full")
+        self._scale = max(self._scale, seen.a)
+        return seen
+
+    def _plain(self, g_f: Vector, g_r: Vector) -> Inner:
+        """∇Φ = g_f: no similarity term, or one that is inactive."""
+        a = g_f.norm().item()
+        self._scale = max(self._scale, a)
+        b = g_r.norm().item() if g_r else 0.0
+        c = g_f.dot(g_r).item() / (a * b) if a * b > TINY else 0.0
+        return Inner(g_f, g_f, g_r, a, b, c, 0.0, 0.0, False)
+
+    def _descent_gradient(self, forget: BatchLoss, retain: BatchLoss, lr: float) -> Outer:
+        options = self._options
+        found = outer(
+            self._problem(forget, retain),
+            **self._terms(),
+            step=options.step or "full",
+            rho=self._schedule.rho(self._task.pace.step),
+            guard=bool(options.guard),
+            outer_lr=lr if options.rho_cap and options.optimiser == "sgd" else None,
+        )
+        if options.retain_direction == "last":
+            self._last_retain = found.gradient if found.inner is None else found.inner.g_r
+        return found
+
+    def _terms(self) -> dict[str, Any]:
+        options = self._options
+        relative = options.scale == "relative"
+        return {
+            "similarity": self._similarity or Cosine(),
+            "beta": options.beta if self._similarity is not None else 0.0,
+            "derivatives": self._derivatives,
+            "scale": options.scale,
+            "reference_scale": self._scale if relative and self._scale > 0 else None,
+        }
+
+    def observe(self, check: Check) -> None:
+        """Let the balance react."""
+        pace = self._task.pace
+        if self._options.balance == "adaptive" and not pace.reached:
+            self._balance.observe(check, pace.step / pace.steps)
+
+    def _record(self, forget: BatchLoss, retain: BatchLoss, seen: Inner, descent: Outer) -> StepRecord:
+        g_r = seen.g_r or descent.gradient  # without similarity term: the outer step's, one inner step later
+        b = g_r.norm().item()
+        cosine = seen.g_f.dot(g_r).item() / (seen.a * b) if seen.a * b > TINY else None
+        return StepRecord(
+            forget_loss=forget.nll,
+            retain_loss=retain.nll,
+            similarity=cosine,
+            norm_forget=seen.a,
+            norm_retain=b,
+            more={
+                "forget_objective": -forget.value,
+                "norm_phi": seen.gradient.norm().item(),
+                "similarity_share": seen.curvature,
+                "beta": seen.beta,
+                "rho": descent.rho,
+                "kappa": descent.kappa,
+                "guarded": descent.guarded,
+                "lambda_eff": self._balance.weight,
+            },
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments, balance, remembered step lengths and norms."""
+        return {
+            "optimiser": self._optimiser.state_dict(),
+            "balance": self._balance.state_dict(),
+            "derivatives": self._derivatives.state_dict(),
+            "scale": self._scale,
+            "last_retain": None if self._last_retain is None else dict(self._last_retain),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._balance.load_state_dict(state["balance"])
+        self._derivatives.load_state_dict(state["derivatives"])
+        self._scale = state["scale"]
+        last = state["last_retain"]
+        self._last_retain = None if last is None else Vector(last)
+
+
+def _similarity(options: OFMU) -> Similarity | None:
+    if options.similarity in (None, "none") or options.beta == 0:
+        return None
+    if options.similarity == "squared_hinge":
+        return SquaredHinge(options.margin or 0.0)
+    return make_similarity(options.similarity)
+
+
+def _objective(
+    task: Task, options: Objective
+) -> tuple[Callable[[Rows, Batch], Tensor], Literal["tokens", "examples"]]:
+    """F and its reduction."""
+    name = options.name
+    if name == "auto":
+        name = "level" if task.removed is None else "removal"
+    if name == "nll":
+        return lambda rows, _: -nll(rows), "tokens"
+    if name == "npo":
+        reference = sums_of(task)
+        return lambda rows, _: npo(rows, reference(rows), options.beta), "examples"
+    if name == "removal":
+        removed = task.removed
+        if removed is None:
+            raise InputError("objective.name removal: the retain set still holds every class of the forget set")
+        chance = float(removed.double().mean())
+        return lambda rows, _: removal(rows, removed.to(rows.logits.device), chance), "examples"
+    levels = task.levels
+    if levels is None:
+        raise InputError("objective.name level: whole classes are removed, for which there is no level; use removal")
+
+    def to_level(rows: Rows, _: Batch) -> Tensor:
+        return level(rows, torch.tensor(levels.of(rows.ids), device=rows.logits.device), options.width)
+
+    return to_level, "examples"

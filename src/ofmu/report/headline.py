@@ -1,0 +1,211 @@
+"""The table before / unlearned / retrained: metrics.json arranged for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ofmu.report import names
+from ofmu.report.words import NOT_MEASURED, count, counted, finite, listed, number, shorten
+
+MAIN_ROLES = ("original", "unlearned", "retrained", "base")
+_HALVES = {"report": "reporting half", "whole": "whole set"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value of one role.
+
+    Args:
+        role: original, unlearned, retrained, base.
+        value: the number, None if there is none.
+        low: lower end of its interval, if known.
+        high: upper end.
+        note: other seeds, or why there is no value or no interval.
+    """
+
+    role: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """The value in four significant digits, or "not measured"."""
+        return number(self.value)
+
+    @property
+    def interval(self) -> str:
+        """The interval in words of a table, empty if there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{number(self.low)} to {number(self.high)}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A metric in all its roles.
+
+    Args:
+        metric: its name in metrics.json.
+        direction: up, down or as_retrained.
+        cells: one a role of the table.
+        gap: unlearned minus retrained; None if there is nothing to compare with.
+        gap_interval: its interval in words, if stated.
+        basis: what the numbers rest on: n, clusters, which half.
+    """
+
+    metric: str
+    direction: str
+    cells: tuple[Cell, ...]
+    gap: float | None
+    gap_interval: str
+    basis: str
+
+    @property
+    def title(self) -> str:
+        """The metric in plain words."""
+        return shorten(names.title(self.metric), 160)
+
+    @property
+    def hint(self) -> str:
+        """Unit and direction."""
+        known = [part for part in (names.explanation(self.metric), names.better(self.direction)) if part]
+        return "; ".join(known)
+
+    @property
+    def gap_text(self) -> str:
+        """The signed gap, or words for none."""
+        return "none" if self.gap is None else number(self.gap, signed=True)
+
+    def cell(self, role: str) -> Cell | None:
+        """The cell of a role, if the table has that role."""
+        return next((cell for cell in self.cells if cell.role == role), None)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Lines of one mode in their groups; tables never mix modes.
+
+    Args:
+        mode: correct, or the public code whose faults the numbers share.
+        roles: the roles that have a column.
+        groups: (heading, lines), none of them empty.
+        notes: what a reader must know beside the numbers.
+    """
+
+    mode: str
+    roles: tuple[str, ...]
+    groups: tuple[tuple[str, tuple[Line, ...]], ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """Heading of a table that is not the main one."""
+        return shorten(self.mode.replace("_", " "), 160)
+
+    def lines(self) -> list[Line]:
+        """All lines in order."""
+        return [line for _, lines in self.groups for line in lines]
+
+
+def tables(metrics: Mapping[str, Any]) -> list[Table]:
+    """The tables of metrics.json: the ``correct`` mode first, each parity mode in a table of its own.
+
+    Scores of the steering half never appear: what steered a run is not evidence about it. At most 200 lines.
+    """
+    scores = [score for score in metrics.get("scores") or [] if score.get("half") != "steer"]
+    modes = sorted({str(score.get("mode") or "correct") for score in scores}, key=lambda m: (m != "correct", m))
+    made = [_table(mode, [s for s in scores if str(s.get("mode") or "correct") == mode]) for mode in modes]
+    steered = len(metrics.get("scores") or []) - len(scores)
+    if made and steered:
+        note = f"{counted(steered, 'score')} of the steering half left out: what steers is not reported."
+        made[0] = Table(made[0].mode, made[0].roles, made[0].groups, (*made[0].notes, note))
+    return made
+
+
+def _table(mode: str, scores: Sequence[Mapping[str, Any]]) -> Table:
+    by_line: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for score in scores:
+        key = str(score.get("name")), str(score.get("half") or "")
+        by_line.setdefault(key, {}).setdefault(str(score.get("role")), score)
+    present = {str(score.get("role")) for score in scores}
+    roles = tuple(role for role in MAIN_ROLES if role in present)
+    lines = [_line(name, half, by_role, roles) for (name, half), by_role in list(by_line.items())[:200]]
+    grouped = [(group, tuple(x for x in lines if names.group(x.metric) == group)) for group in names.GROUPS]
+    return Table(mode, roles, tuple(part for part in grouped if part[1]), _notes(scores))
+
+
+def _line(name: str, half: str, by_role: Mapping[str, Mapping[str, Any]], roles: Sequence[str]) -> Line:
+    unlearned = by_role.get("unlearned", {})
+    any_score = unlearned or next(iter(by_role.values()))
+    gap_ends = _ends(unlearned.get("gap_interval"))
+    return Line(
+        metric=name,
+        direction=str(any_score.get("direction")),
+        cells=tuple(_cell(role, by_role) for role in roles),
+        gap=finite(unlearned.get("gap")),
+        gap_interval=f"{number(gap_ends[0])} to {number(gap_ends[1])}" if gap_ends else "",
+        basis=_basis(any_score, half),
+    )
+
+
+def _cell(role: str, by_role: Mapping[str, Mapping[str, Any]]) -> Cell:
+    score = by_role.get(role)
+    if score is None:
+        return Cell(role, None, note="not measured for this model")
+    value, ends = finite(score.get("value")), _ends(score.get("interval"))
+    notes = []
+    if value is None:
+        notes.append(str(score.get("reason") or "no reason was recorded"))
+    elif isinstance(score.get("interval"), str):
+        notes.append(f"no interval: {score['interval']}")
+    elif ends is None:
+        notes.append(str(score.get("reason") or "no interval"))
+    others = [by_role[other] for other in by_role if other.startswith(f"{role}-")]
+    if others:
+        notes.append("other seeds: " + ", ".join(number(other.get("value")) for other in others[:8]))
+    low, high = ends or (None, None)
+    return Cell(role, value, low, high, shorten("; ".join(notes), 400))
+
+
+def _ends(interval: object) -> tuple[float, float] | None:
+    if not isinstance(interval, Sequence) or isinstance(interval, str) or len(interval) != 2:
+        return None
+    low, high = finite(interval[0]), finite(interval[1])
+    return None if low is None or high is None else (low, high)
+
+
+def _basis(score: Mapping[str, Any], half: str) -> str:
+    parts = []
+    if finite(score.get("n")) is not None:
+        parts.append(f"n {count(score['n'])}")
+    if finite(score.get("clusters")) is not None:
+        parts.append(counted(int(score["clusters"]), "cluster"))
+    if finite(score.get("seeds")) is not None:
+        parts.append("single seed" if score["seeds"] == 1 else counted(int(score["seeds"]), "seed"))
+    parts += [_HALVES.get(half, half)] if half else []
+    excluded = score.get("excluded")
+    if isinstance(excluded, Mapping | Sequence) and len(excluded) > 0 and not isinstance(excluded, str):
+        reasons = sorted({str(each) for each in excluded.values()}) if isinstance(excluded, Mapping) else []
+        parts.append(f"{count(len(excluded))} left out" + (f" ({listed(reasons[:3])})" if reasons else ""))
+    return shorten(", ".join(parts), 300)
+
+
+def _notes(scores: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    roles = {str(score.get("role")) for score in scores}
+    notes = []
+    if "retrained" not in roles:
+        notes.append(
+            "No model retrained without the data was given, so there is nothing to compare the unlearned "
+            "model with: there are no gaps, and no number here means “as retrained”."
+        )
+    if "original" not in roles:
+        notes.append("The model before unlearning was not measured.")
+    if not any(
+        str(score.get("name")).startswith("mia_") and finite(score.get("value")) is not None for score in scores
+    ):
+        notes.append(f"Membership attacks: {NOT_MEASURED}.")
+    return tuple(notes)

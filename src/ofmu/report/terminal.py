@@ -1,0 +1,144 @@
+"""Tables for the terminal: colours only there, plain text in a pipe or a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ofmu.report import comparison, headline, names
+from ofmu.report.headline import Cell, Line
+from ofmu.report.story import Story
+from ofmu.report.words import NOT_MEASURED, clean, shorten
+
+_PIPE_WIDTH = 160  # nobody's window: wide enough that no column of a table has to be cut
+
+
+def console(file: IO[str] | None = None) -> Console:
+    """A console on a stream, standard output by default; without a terminal it writes no escape sequence."""
+    stream = file if file is not None else sys.stdout
+    if stream.isatty():
+        return Console(file=stream, highlight=False, markup=False, emoji=False)
+    return Console(
+        file=stream,
+        width=_PIPE_WIDTH,
+        force_terminal=False,
+        color_system=None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def print_run(metrics: Mapping[str, Any], *, title: str = "", file: IO[str] | None = None) -> None:
+    """Print *before / unlearned / retrained without the data*, then the verdict in words.
+
+    Args:
+        metrics: metrics.json (DESIGN.md §7).
+        title: a line above the table.
+        file: stream to print on, standard output by default.
+    """
+    out = console(file)
+    if title:
+        _say(out, title, "bold")
+    made = headline.tables(metrics)
+    for table in made:
+        drawn, reasons = _run_table(table, plain=not out.is_terminal)
+        out.print(drawn)
+        for note in (*reasons, *table.notes):
+            _say(out, note, "dim")
+    if not made:
+        _say(out, "Nothing was measured, so there is no table.")
+    words = (metrics.get("verdict") or {}).get("words")
+    stated = words if isinstance(words, str) and words else "none was recorded."
+    _say(out, f"Verdict: {stated}", "bold")
+
+
+def _run_table(table: headline.Table, *, plain: bool) -> tuple[Table, list[str]]:
+    """The table and, for its cells without a number, the reasons."""
+    drawn = _empty("" if table.mode == "correct" else table.title, plain=plain)
+    drawn.add_column("measured")
+    for role in table.roles:
+        drawn.add_column(names.role(role), justify="right", style="bold" if role == "unlearned" else None)
+    if "retrained" in table.roles:
+        drawn.add_column("gap", justify="right")
+    reasons: list[str] = []
+    for line in table.lines():
+        cells = [_cell(cell, line, reasons) for cell in line.cells]
+        gap = [_text(line.gap_text)] if "retrained" in table.roles else []
+        drawn.add_row(_text(line.title), *cells, *gap)
+    return drawn, reasons
+
+
+def _cell(cell: Cell, line: Line, reasons: list[str]) -> Text:
+    if cell.value is None:
+        reasons.append(clean(shorten(f"{line.title}, {names.role(cell.role)}: {cell.note}", 300)))
+        return _text(NOT_MEASURED, "dim")
+    text = _text(cell.text)
+    if cell.interval:
+        text.append(f" ({cell.interval})", "dim")
+    return text
+
+
+def print_story(story: Story, *, file: IO[str] | None = None) -> None:
+    """Print a story of the demo: its question, the table of methods, its verdict and who was best at what.
+
+    A star marks the best method of every column, rival or not; several where noise does not tell them apart.
+
+    Args:
+        story: the comparison.
+        file: stream to print on, standard output by default.
+    """
+    out = console(file)
+    _say(out, story.name, "bold")
+    _say(out, story.question)
+    out.print(_story_table(story, plain=not out.is_terminal))
+    _say(out, f"{_star(story)}. {comparison.budget(story)}", "dim")
+    _say(out, story.verdict, "bold")
+    _say(out, story.standing())
+
+
+def _story_table(story: Story, *, plain: bool) -> Table:
+    drawn = _empty("", plain=plain)
+    drawn.add_column("model")
+    for column in story.columns:
+        drawn.add_column(_text(f"{column.title}\n({names.better(column.direction)})"), justify="right")
+    drawn.add_column("gradients", justify="right")
+    drawn.add_column("seconds", justify="right")
+    for line in comparison.lines(story):
+        style = "dim" if line.kind != "method" else None
+        cells = [
+            _text(" ".join(part for part in (cell.text, cell.spread) if part), "bold" if cell.best else "")
+            .append(" *" if cell.best else "  ")
+            for cell in line.cells
+        ]  # fmt: skip
+        drawn.add_row(_text(line.method), *cells, _text(line.gradients), _text(line.seconds), style=style)
+    return drawn
+
+
+def _star(story: Story) -> str:
+    spread = "single seed" if story.seeds == 1 else f"mean ± standard deviation over {story.seeds} seeds"
+    return f"* best of the methods, or not told apart from the best by noise; {spread}"
+
+
+def _empty(title: str, *, plain: bool) -> Table:
+    return Table(
+        title=_text(title) if title else None,
+        title_justify="left",
+        box=box.ASCII if plain else box.SIMPLE_HEAD,
+        header_style="" if plain else "dim",
+    )
+
+
+def _say(out: Console, words: str, style: str = "") -> None:
+    """A line of prose: wrapped by words on a terminal, whole in a pipe."""
+    out.print(_text(words, style), soft_wrap=not out.is_terminal)
+
+
+def _text(words: str, style: str = "") -> Text:
+    return Text(clean(shorten(words, 4_000)), style=style)

@@ -1,0 +1,97 @@
+"""The first thing on the page: what was forgotten, what it cost, what is not shown, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ofmu.report import evidence, facts
+from ofmu.report.headline import Table
+from ofmu.report.words import count, duration, finite, shorten
+
+_AGAINST = {
+    "retrained": "Measured against a model retrained without the data.",
+    "never-seen data": "Measured against a base model that saw neither forget set nor holdout.",
+    "nothing": "There was no reference model: the numbers are shown, but not judged.",
+}
+_Answer = tuple[str, Literal["good", "bad", "open"]]
+# key → (question, (answer, tone) if true, if false, if null)
+_FINDINGS: dict[str, tuple[str, _Answer, _Answer, _Answer]] = {
+    "forgotten": ("Forgotten?", ("Yes", "good"), ("No", "bad"), ("Undecided", "open")),
+    "over_forgotten": ("Pushed too far?", ("Yes", "bad"), ("No", "good"), ("Undecided", "open")),
+    "utility_kept": ("Abilities kept?", ("Yes", "good"), ("No", "bad"), ("Undecided", "open")),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One of the three questions and its answer."""
+
+    question: str
+    answer: str
+    tone: Literal["good", "bad", "open"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the verdict card holds, all of it words.
+
+    Args:
+        words: the verdict as evaluation put it.
+        findings: forgotten, over-forgotten, utility kept.
+        against: what the verdict rests on.
+        figures: the numbers that belong beside it.
+        cost: what it cost, a sentence; empty if nothing was recorded.
+        ended: how the run ended, empty if that is not known.
+        facts: model, method, data, seed.
+        tone: good, bad or open: the card's edge.
+    """
+
+    words: str
+    findings: list[Finding]
+    against: str
+    figures: list[str]
+    cost: str
+    ended: str
+    facts: list[tuple[str, str]]
+    tone: Literal["good", "bad", "open"]
+
+
+def card(
+    metrics: Mapping[str, Any],
+    config: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    table: Table | None,
+) -> Card:
+    """The verdict card of a run; a run without a verdict says so."""
+    verdict = metrics.get("verdict") or {}
+    found = [_finding(key, verdict.get(key)) for key in _FINDINGS]
+    tones = {finding.tone for finding in found}
+    stated = verdict.get("words")
+    ended = manifest.get("ended")
+    return Card(
+        words=shorten(stated, 4_000) if isinstance(stated, str) and stated else "No verdict was recorded.",
+        findings=found,
+        against=_AGAINST.get(str(verdict.get("against")), _AGAINST["nothing"]),
+        figures=evidence.in_figures(table),
+        cost=_cost(metrics, history),
+        ended=shorten(ended, 400) if isinstance(ended, str) else "",
+        facts=facts.main(config),
+        tone="bad" if "bad" in tones else "open" if "open" in tones else "good",
+    )
+
+
+def _finding(key: str, state: object) -> Finding:
+    question, yes, no, unknown = _FINDINGS[key]
+    answer, tone = yes if state is True else no if state is False else unknown
+    return Finding(question, answer, tone)
+
+
+def _cost(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
+    stated = dict(history[-1] if history else {}) | dict(metrics.get("cost") or {})
+    gradients, seconds = finite(stated.get("gradients")), finite(stated.get("seconds"))
+    parts = [f"{count(gradients)} gradient evaluations"] if gradients is not None else []
+    parts += [duration(seconds)] if seconds is not None else []
+    return f"It cost {' and '.join(parts)}." if parts else ""

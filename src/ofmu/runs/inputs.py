@@ -1,0 +1,215 @@
+"""Everything that a run is given, read and checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from ofmu.data.examples import ImageExamples, TextExamples
+from ofmu.data.formats import read
+from ofmu.data.halves import Half, deal, steer_report
+from ofmu.data.images import Normalise, Transform, encode_images
+from ofmu.data.splits import Examples, check_disjoint, split_by_ids
+from ofmu.data.tokens import encode_text
+from ofmu.engine.forward import Encoded
+from ofmu.errors import InputError
+from ofmu.evaluation.retain_sample import drawn
+from ofmu.models.loaded import Loaded
+from ofmu.models.loading import load
+
+LONGEST = 2048
+"""Tokens of an example where neither the user nor the model says less."""
+
+MEASURED = 400
+"""Clusters of the retain set that are measured at most, in each half."""
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The examples of a run.
+
+    Args:
+        examples: set → examples as read: forget, retain, and holdout, test where given.
+        encoded: set → what batches are made of.
+        halves: set → half of each example, in order; the forget set has none, all of it is trained on.
+        removed: (K,) bool, classes that only the forget set has, where these are all of its classes; else None.
+        notes: warnings, a line each.
+    """
+
+    examples: dict[str, Examples]
+    encoded: dict[str, Encoded]
+    halves: dict[str, list[Half]]
+    removed: Tensor | None
+    notes: tuple[str, ...] = ()
+
+    def half(self, name: str, half: Half, *, seed: int) -> list[int]:
+        """Positions in a set of the examples of one half, of at most :data:`MEASURED` clusters of it.
+
+        A set too small to be dealt (fewer than two clusters) gives all of its examples to both halves.
+        """
+        clusters, halves = self.encoded[name].clusters, self.halves[name]
+        if len(set(clusters)) < 2:
+            return list(range(len(clusters)))
+        return drawn(clusters, halves, half, seed=seed, limit=MEASURED)
+
+    def of_removed_classes(self, name: str, *, seed: int) -> list[int]:
+        """Positions in a set of unseen images of the removed classes, steering half; empty without the set."""
+        found = self.examples.get(name)
+        if self.removed is None or not isinstance(found, ImageExamples):
+            return []
+        removed = self.removed.tolist()
+        return [i for i in self.half(name, "steer", seed=seed) if removed[int(found.labels[i])]]
+
+    def steering_ids(self, seed: int) -> dict[str, list[str]]:
+        """Set → ids that could steer the run, for the record; no content."""
+        return {
+            name: [self.encoded[name].ids[i] for i in self.half(name, "steer", seed=seed)] for name in self.halves
+        }
+
+    def half_by_id(self) -> dict[str, dict[str, str]]:
+        """Set → id → half, for the sets that could be dealt."""
+        return {
+            name: dict(zip(self.encoded[name].ids, halves))
+            for name, halves in self.halves.items()
+            if len(set(self.encoded[name].clusters)) >= 2
+        }
+
+
+def read_sets(config: Any, loaded: Loaded, *, transform: Transform | None = None) -> Sets:
+    """Read, check and encode all examples of an unlearning or an evaluation.
+
+    Args:
+        config: an :class:`~ofmu.runs.config.Unlearn` or :class:`~ofmu.runs.config.Evaluate`.
+        loaded: the model; its tokenizer or image processor is used.
+        transform: of images, in the place of the model's processor.
+
+    Raises:
+        InputError: in one line.
+    """
+    examples = _read_examples(config)
+    for name, found in examples.items():
+        if found.modality != loaded.modality:
+            raise InputError(f"the {name} set holds {_kind(found)}, but {loaded.name} is {_model_kind(loaded)}")
+    shared = check_disjoint(examples["forget"], examples["retain"], allow=config.allow_overlap)
+    encode = encoder(loaded, config.max_length, transform)
+    encoded = {name: encode(found) for name, found in examples.items()}
+    notes = [note for name, found in encoded.items() for note in _notes(name, found, len(examples[name]))]
+    if shared:
+        notes.append(f"{shared} examples are both to be forgotten and to be kept")
+    others = [name for name in encoded if name != "forget"]
+    dealt = deal(*(found.clusters for found in encoded.values()))
+    return Sets(
+        examples=examples,
+        encoded=encoded,
+        halves={name: steer_report(encoded[name].clusters, dealt) for name in others},
+        removed=_removed_classes(examples, loaded),
+        notes=tuple(notes),
+    )
+
+
+def _read_examples(config: Any) -> dict[str, Examples]:
+    options = {"format": config.format, "cluster_by": config.cluster_by}
+    data, ids = getattr(config, "data", None), getattr(config, "forget_ids", None)
+    if (data is None) != (ids is None):
+        missing, given = ("--forget-ids", "--data") if ids is None else ("--data", "--forget-ids")
+        raise InputError(f"{given} is given without {missing}; both are needed, or --forget and --retain")
+    examples: dict[str, Examples] = {}
+    if data is not None:
+        if config.forget is not None or config.retain is not None:
+            raise InputError("give either --data with --forget-ids, or --forget and --retain, not both")
+        examples["forget"], examples["retain"] = split_by_ids(read(data, name="data", **options), ids)
+    else:
+        for name in ("forget", "retain"):
+            if getattr(config, name) is None:
+                raise InputError(f"--{name} is missing (or --data with --forget-ids)")
+            examples[name] = read(getattr(config, name), name=name, **options)
+    for name in ("holdout", "test"):
+        if getattr(config, name) is not None:
+            examples[name] = read(getattr(config, name), name=name, **options)
+    return examples
+
+
+def encoder(
+    loaded: Loaded, max_length: int | None, transform: Transform | None = None
+) -> Callable[[Examples], Encoded]:
+    """What turns examples into batches for a model."""
+    if loaded.modality == "text":
+        longest = min(loaded.context or LONGEST, max_length or LONGEST)
+        return lambda found: encode_text(cast(TextExamples, found), loaded.tokenizer, max_length=longest)
+    processor = loaded.processor
+    if transform is None and processor is not None:
+        transform = Normalise(processor.mean, processor.std, processor.size) if processor.plain else processor
+    return lambda found: encode_images(
+        cast(ImageExamples, found), transform, num_classes=loaded.num_classes
+    )
+
+
+def _removed_classes(examples: Mapping[str, Examples], loaded: Loaded) -> Tensor | None:
+    forget, retain = examples["forget"], examples["retain"]
+    if not isinstance(forget, ImageExamples) or not isinstance(retain, ImageExamples):
+        return None
+    gone, kept = set(forget.labels.tolist()), set(retain.labels.tolist())
+    if gone & kept:
+        return None
+    size = loaded.num_classes or max(gone | kept) + 1
+    return torch.tensor([label in gone for label in range(size)])
+
+
+def _notes(name: str, found: Encoded, given: int) -> list[str]:
+    notes = []
+    if found.cut:
+        notes.append(
+            f"{len(found.cut)} of {given} {name} examples are longer than the model's context and were cut "
+            f"(first: id '{found.cut[0]}')"
+        )
+    if found.dropped:
+        notes.append(
+            f"{len(found.dropped)} of {given} {name} examples have nothing to score and were left out "
+            f"(first: id '{found.dropped[0]}')"
+        )
+    return notes
+
+
+def _kind(examples: Examples) -> str:
+    return "texts" if examples.modality == "text" else "images"
+
+
+def _model_kind(loaded: Loaded) -> str:
+    return "a language model" if loaded.modality == "text" else "an image classifier"
+
+
+def read_model(source: Any, config: Any, **more: Any) -> Loaded:
+    """Read a model with the flags of a configuration."""
+    return load(
+        source,
+        tokenizer=more.pop("tokenizer", config.tokenizer),
+        trust_remote_code=config.trust_remote_code,
+        allow_pickle=config.allow_pickle,
+        **more,
+    )
+
+
+def others(config: Any) -> dict[str, Any]:
+    """Role → source of the models to compare with: base, retrained, retrained-2 …"""
+    found: dict[str, Any] = {}
+    retrained: Sequence[Any] = config.retrained
+    for number, source in enumerate(retrained, start=1):
+        found["retrained" if number == 1 else f"retrained-{number}"] = source
+    if config.base is not None:
+        found["base"] = config.base
+    return found
+
+
+def check_others(config: Any) -> None:
+    """Make sure, before the work begins, that the models to compare with can be read.
+
+    Raises:
+        InputError: one of them cannot.
+    """
+    for source in others(config).values():
+        if isinstance(source, str):
+            read_model(source, config)

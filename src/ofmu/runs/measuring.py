@@ -1,0 +1,90 @@
+"""What models do on the examples that are reported: records of original, unlearned, retrained and base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ofmu.engine.forward import Encoded
+from ofmu.engine.processes import Processes
+from ofmu.evaluation.record import Record
+from ofmu.evaluation.records import Records
+from ofmu.evaluation.scoring import score
+from ofmu.runs.inputs import Sets, others, read_model
+from ofmu.runs.listener import Listener
+
+
+def reported(sets: Sets, seed: int) -> dict[str, Encoded]:
+    """Set → the examples that are measured: all to be forgotten, the reporting half of every other set."""
+    found: dict[str, Encoded] = {}
+    for name, encoded in sets.encoded.items():
+        found[name] = encoded if name == "forget" else encoded.take(sets.half(name, "report", seed=seed))
+    return found
+
+
+def measure(
+    model: nn.Module,
+    chosen: dict[str, Encoded],
+    *,
+    processes: Processes,
+    batch_size: int,
+    fingerprint: str,
+) -> dict[str, Record]:
+    """Set → record of a placed model; under sharding every rank computes all of it."""
+    with processes.autocast():
+        return {
+            name: score(
+                model, encoded, batch_size=batch_size, device=processes.device, fingerprint=fingerprint
+            )
+            for name, encoded in chosen.items()
+            if len(encoded.ids)
+        }
+
+
+def measure_others(
+    records: Records,
+    config: Any,
+    chosen: dict[str, Encoded],
+    *,
+    processes: Processes,
+    batch_size: int,
+    listener: Listener,
+) -> dict[str, str]:
+    """Add the records of the models to compare with, one model in memory at a time.
+
+    Returns:
+        Role → fingerprint of the model.
+    """
+    fingerprints = {}
+    for role, source in others(config).items():
+        if processes.main:
+            listener.note(f"measuring the {role} model")
+        loaded = read_model(source, config)
+        model = loaded.model.to(processes.device)
+        found = measure(
+            model, chosen, processes=processes, batch_size=batch_size, fingerprint=loaded.fingerprint
+        )
+        for name, record in found.items():
+            records.add(role, name, record)
+        fingerprints[role] = loaded.fingerprint
+        if loaded.keep is not None:
+            loaded.keep.restore()
+    return fingerprints
+
+
+def save_records(records: Records, folder: Path) -> None:
+    """Write all records into a folder, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    records.save(folder)
+
+
+def distributions(records: Records) -> tuple[dict[str, dict[str, list[float]]], dict[str, list[str]]]:
+    """For the report: role → set → mean loss of each example, and set → ids in the same order."""
+    losses: dict[str, dict[str, list[float]]] = {}
+    ids: dict[str, list[str]] = {}
+    for (role, name), record in records.items():
+        losses.setdefault(role, {})[name] = record.means("nll").tolist()
+        ids[name] = list(record.ids)
+    return losses, ids

@@ -1,0 +1,241 @@
+"""One unlearning from configuration to folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ofmu.data.images import Transform
+from ofmu.engine.processes import Processes, processes
+from ofmu.errors import RunError
+from ofmu.evaluation.evaluate import summarise
+from ofmu.evaluation.records import Records
+from ofmu.models.adapters import merge
+from ofmu.models.loaded import Loaded
+from ofmu.runs import manifest, stored
+from ofmu.runs.card import model_card
+from ofmu.runs.config import Unlearn
+from ofmu.runs.directory import RunDirectory, write_json, write_text
+from ofmu.runs.drawing import draw_report
+from ofmu.runs.finishing import save_and_reload
+from ofmu.runs.history import History
+from ofmu.runs.identity import Identity
+from ofmu.runs.inputs import Sets, check_others, read_model, read_sets
+from ofmu.runs.listener import Listener, Silent
+from ofmu.runs.loop import Loop
+from ofmu.runs.measuring import measure, measure_others, reported, save_records
+from ofmu.runs.plan import Plan
+from ofmu.runs.result import Result
+from ofmu.runs.setup import Setup, adapt, prepare
+from ofmu.runs.trackers import Tracker
+
+
+@dataclass
+class _Run:
+    """What the stages of one run share."""
+
+    config: Unlearn
+    directory: RunDirectory
+    processes: Processes
+    listener: Listener
+    loaded: Loaded
+    sets: Sets
+    setup: Setup
+    identity: Identity
+    records: Records
+
+
+def unlearn(
+    config: Unlearn,
+    output: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    listener: Listener | None = None,
+    transform: Transform | None = None,
+) -> Result:
+    """Unlearn, measure before and after, and write the run's folder.
+
+    Args:
+        config: what to do, every option valid.
+        output: the folder; new or empty, or with `resume` one that holds a stopped run of this configuration.
+        resume: go on from the newest checkpoint.
+        listener: is told how it goes; on the main process only.
+        transform: of images, in the place of the model's own processor.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InputError: something given cannot be used; nothing was written.
+        RunError: the run failed on its way; the folder can be resumed.
+        Interrupted: the user stopped it; a checkpoint was left.
+    """
+    directory = RunDirectory(output)
+    directory.check_resumable() if resume else directory.check_new()
+    with processes(device=config.device, precision=config.precision, parallel=config.parallel) as ranks:
+        heard = listener if listener is not None and ranks.main else Silent()
+        run = _begin(config, directory, ranks, heard, transform, resume=resume)
+        try:
+            loop = _train(run, resume=resume)
+            return _finish(run, loop)
+        except OSError as error:
+            raise RunError(f"{error.filename or directory.path}: {(error.strerror or str(error)).lower()}") from error
+        finally:
+            if run.loaded.keep is not None:
+                run.loaded.keep.restore()
+
+
+def plan(config: Unlearn, *, transform: Transform | None = None) -> Plan:
+    """Check all input and forecast what the run would do and cost; nothing is written.
+
+    Raises:
+        InputError: something given cannot be used.
+    """
+    with processes(device=config.device, precision=config.precision, parallel=config.parallel) as ranks:
+        torch.manual_seed(config.seed)
+        loaded = read_model(config.model, config)
+        try:
+            sets = read_sets(config, loaded, transform=transform)
+            check_others(config)
+            setup = prepare(config, adapt(loaded, config), sets, ranks, cache=None)
+            return Plan.of(setup, sets, config, timed=True)
+        finally:
+            if loaded.keep is not None:
+                loaded.keep.restore()
+
+
+def _begin(
+    config: Unlearn,
+    directory: RunDirectory,
+    ranks: Processes,
+    listener: Listener,
+    transform: Transform | None,
+    *,
+    resume: bool,
+) -> _Run:
+    """Read and check everything; only then make the folder."""
+    torch.manual_seed(config.seed)
+    listener.note("reading model and data")
+    loaded = read_model(config.model, config)
+    try:
+        sets = read_sets(config, loaded, transform=transform)
+        check_others(config)
+        identity = Identity.of(loaded, sets)
+        if resume:
+            identity.check(directory)
+        loaded = adapt(loaded, config)
+        setup = prepare(config, loaded, sets, ranks, cache=directory.cache if directory.config.exists() else None)
+    except BaseException:
+        if loaded.keep is not None:
+            loaded.keep.restore()
+        raise
+    for note in setup.notes:
+        listener.note(note)
+    listener.started(Plan.of(setup, sets, config).as_dict())
+    if ranks.main and not resume:
+        directory.create()
+        complete = replace(config, method=setup.method, micro_batch_size=setup.task.part_size)
+        write_text(directory.config, stored.to_yaml(complete, identity.hashes))
+        identity.save(directory)
+    ranks.wait()
+    return _Run(config, directory, ranks, listener, loaded, sets, setup, identity, Records())
+
+
+def _train(run: _Run, *, resume: bool) -> Loop:
+    task, config = run.setup.task, run.config
+    chosen = reported(run.sets, config.seed)
+    run.listener.note("measuring the model before")
+    before = measure(
+        task.model, chosen, processes=run.processes, batch_size=task.part_size, fingerprint=run.loaded.fingerprint
+    )
+    for name, record in before.items():
+        run.records.add("original", name, record)
+    process = run.setup.method.start(task)
+    tracker = Tracker(config.log_to, run.processes, run.directory.path, stored.plain_method(run.setup.method))
+    loop = Loop(
+        run=run.directory,
+        task=task,
+        process=process,
+        listener=run.listener,
+        tracker=tracker,
+        budget=config.budget,
+        check_every=run.setup.check_every,
+        checkpoint_seconds=config.checkpoint_every,
+        checkpoint_steps=config.checkpoint_steps,
+    )
+    if resume:
+        loop.resume()
+    loop.go()
+    return loop
+
+
+def _finish(run: _Run, loop: Loop) -> Result:
+    """Save, read back, measure, report; the manifest last."""
+    directory, config, ranks = run.directory, run.config, run.processes
+    chosen = reported(run.sets, config.seed)
+    run.listener.note("saving the model, and measuring it as saved")
+    after = save_and_reload(
+        run.setup.loaded,
+        run.setup.task.model,
+        directory.model,
+        ranks,
+        config,
+        card=model_card(run.setup, run.identity),
+        merged=config.lora.merge,
+    )
+    size = run.setup.task.part_size
+    found = measure(after.model, chosen, processes=ranks, batch_size=size, fingerprint=after.fingerprint)
+    for name, record in found.items():
+        run.records.add("unlearned", name, record)
+    compared = measure_others(
+        run.records, config, chosen, processes=ranks, batch_size=size, listener=run.listener
+    )
+    cost = loop.cost()
+    metrics = summarise(run.records, halves=run.sets.half_by_id(), seed=config.seed, cost=cost)
+    facts = {
+        "command": "unlearn",
+        "ended": loop.ended(),
+        "inputs": run.identity.hashes,
+        "compared": compared,
+        "model_after": after.fingerprint,
+        "levels": None if run.setup.task.levels is None else run.setup.task.levels.source,
+        "steered_by": run.sets.steering_ids(config.seed),
+        "seed": config.seed,
+        **cost,
+        "peak_memory_mb": manifest.peak_memory_mb(),
+        "resumed_at_steps": loop.resumed_at,
+        "processes": ranks.world,
+        "environment": manifest.environment(str(ranks.device)),
+        "notes": list(run.setup.notes),
+    }
+    history = History(directory.history).read()
+    written = facts
+    if ranks.main:
+        save_records(run.records, directory.records)
+        write_json(directory.metrics, metrics)
+        draw_report(directory, run.records, metrics, facts, history, run.sets if config.show_examples else None)
+        written = manifest.write(directory, facts)
+        loop.forget_checkpoints()
+    ranks.wait()
+    return Result(
+        path=directory.path,
+        model=_handed_back(run),
+        metrics=metrics,
+        history=history,
+        manifest=written,
+        report=directory.report,
+        notes=run.setup.notes,
+    )
+
+
+def _handed_back(run: _Run) -> Any:
+    """The user's model, unwrapped; an adapter put into a model in memory has become part of it."""
+    loaded = run.setup.loaded
+    if loaded.in_memory and loaded.adapter and not loaded.came_as_adapter:
+        return merge(loaded).model
+    return run.processes.unwrap(loaded.model)
+
+
