@@ -18,7 +18,11 @@ from ofmu.runs.listener import Interrupted
 DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 """Exit codes: done; failed on the way; input that cannot be used; interrupted."""
 
-FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "a file grew too large"}
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file grew too large",
+}
 
 
 class Stopped(Exception):

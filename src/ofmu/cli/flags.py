@@ -25,7 +25,7 @@ class Told:
     output: str | None = None
     """Folder of the run; must be empty or new."""
     resume: bool = False
-    """Go on with the run in --output, which was stopped; `--resume RUN` for short."""
+    """Go on with the run in --output, which was stopped; --resume RUN for short."""
     dry_run: bool = False
     """Check all input, print the plan and the forecast of memory and time, and stop."""
     json: bool = False
@@ -50,11 +50,23 @@ class Given:
 
 
 _DATA = (
-    "model forget retain data forget_ids holdout test retrained original base tokenizer format cluster_by "
-    "allow_overlap"
-).split()
-_SAFETY = "trust_remote_code allow_pickle show_examples".split()
-_RUN = "checkpoint_every checkpoint_steps log_to".split()
+    "model",
+    "forget",
+    "retain",
+    "data",
+    "forget_ids",
+    "holdout",
+    "test",
+    "retrained",
+    "original",
+    "base",
+    "tokenizer",
+    "format",
+    "cluster_by",
+    "allow_overlap",
+)
+_SAFETY = ("trust_remote_code", "allow_pickle", "show_examples")
+_RUN = ("checkpoint_every", "checkpoint_steps", "log_to")
 
 _GROUPS = {
     name: Group(name, sort_key=number)
@@ -87,7 +99,7 @@ def command(
         place: name of the one word that needs no flag, if there is one.
         place_text: its help.
     """
-    by_name = {_identifier(option.path): option for option in found}
+    by_name = {_identifier(option.path): option for option in sorted(found, key=_place)}
     parameters = [_positional(place, place_text)] if place else []
     parameters += [_parameter(name, option) for name, option in by_name.items()]
 
@@ -102,19 +114,8 @@ def command(
 
 
 def switches(found: Iterable[Option]) -> set[str]:
-    """The flags that take no value, their opposites too."""
-    flags = [option.path.replace("_", "-") for option in found if option.kind is bool]
-    return {"--help"} | {f"--{flag}" for flag in flags} | {opposite(flag) for flag in flags}
-
-
-def opposite(flag: str) -> str:
-    """The flag that switches a switch off.
-
-    >>> opposite("lora.merge"), opposite("allow-overlap")
-    ('--lora.no-merge', '--no-allow-overlap')
-    """
-    room, dot, name = flag.rpartition(".")
-    return f"--{room}{dot}no-{name}"
+    """The flags that take no value."""
+    return {"--help", *(option.flag for option in found if option.kind is bool)}
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +134,11 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
+def _place(option: Option) -> int:
+    """Models and data in the order in which one thinks of them; the others as they come."""
+    return _DATA.index(option.path) if option.path in _DATA else len(_DATA)
+
+
 def _identifier(path: str) -> str:
     return path.replace(".", "__")
 
@@ -143,13 +149,12 @@ def _positional(name: str, text: str) -> inspect.Parameter:
 
 
 def _parameter(name: str, option: Option) -> inspect.Parameter:
-    negative = opposite(option.flag.removeprefix("--")) if option.kind is bool and "." in option.path else None
     flag = Parameter(
         name=option.flag,
         help=f"{option.text} {option.limits}".strip(),
         group=_GROUPS[_group(option.path)],
         show_default=False,
-        negative=() if option.path in Told.__dataclass_fields__ or option.kind is not bool else negative,
+        negative=(),  # `--no-switch` is read before, and would only fill the help
     )
     hint = Annotated[option.kind | None, flag]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)

@@ -10,6 +10,7 @@ import types
 import typing
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal
 
 from ofmu.ranges import Range
@@ -90,13 +91,13 @@ def options(kind: type, prefix: str = "", defaults: Any = None) -> list[Option]:
 
 @cache
 def attribute_texts(kind: type) -> dict[str, str]:
-    """Field → its docstring on one line, base classes' fields too."""
+    """Field → its docstring on one line, code unmarked, base classes' fields too."""
     texts: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if not dataclasses.is_dataclass(base):
             continue
         body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]).body
-        for first, second in zip(body, body[1:]):
+        for first, second in pairwise(body):
             if (
                 isinstance(first, ast.AnnAssign)
                 and isinstance(first.target, ast.Name)
@@ -104,7 +105,7 @@ def attribute_texts(kind: type) -> dict[str, str]:
                 and isinstance(second.value, ast.Constant)
                 and isinstance(second.value.value, str)
             ):
-                texts[first.target.id] = " ".join(second.value.value.split())
+                texts[first.target.id] = " ".join(second.value.value.replace("`", "").split())
     return texts
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ofmu.cli.plans import plan_lines
 from ofmu.report.words import clean, count, duration, finite, number
+from ofmu.runs.listener import Listener
 
 EVERY_S = 5.0
 """Seconds between two lines in a pipe."""
@@ -27,7 +28,7 @@ SHOWN = {
 """Key of a history line → what it is called."""
 
 
-class Listening(Protocol):
+class Listening(Listener, Protocol):
     """A listener of runs that is a context: what it draws ends with the context."""
 
     def __enter__(self) -> Self: ...
@@ -35,12 +36,6 @@ class Listening(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-    def started(self, plan: dict[str, Any]) -> None: ...
-
-    def step(self, line: dict[str, Any], total: int) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 class TimeLeft:

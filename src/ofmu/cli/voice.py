@@ -29,7 +29,7 @@ class Voice:
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False):
-        self._json = json
+        self._json, self._quiet = json, quiet
         self._silent = quiet or not is_main_process()
         self._context = ExitStack()
 
@@ -64,11 +64,18 @@ class Voice:
             return Quiet()
         return Live(self._console) if self._console.is_terminal else Plain(self.say)
 
-    def result(self, facts: dict[str, Any], path: Path | None = None) -> None:
-        """The result, said once and last: the object for programs, or the path."""
+    def problems(self, lines: list[str]) -> None:
+        """What is wrong: always said, beside the result."""
+        for line in lines:
+            print(clean(line), file=sys.stderr)
+
+    def result(self, facts: dict[str, Any], *paths: Path | None) -> None:
+        """The result, said once and last: the object for programs; the paths, where nothing else was said."""
         if not is_main_process():
             return
         if self._json:
             print(json.dumps(facts, ensure_ascii=False, allow_nan=False), file=self._results, flush=True)
-        elif path is not None:
-            print(path, file=self._results, flush=True)
+        elif self._quiet:
+            for path in paths:
+                if path is not None:
+                    print(path, file=self._results, flush=True)

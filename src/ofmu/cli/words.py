@@ -38,12 +38,13 @@ def read(words: Sequence[str], switches: Collection[str]) -> Words:
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
-            found.places.append(word)
+            if not word.startswith("-"):
+                found.places.append(word)
             continue
         flag, equals, value = word.partition("=")
         if equals:
             found.values[flag] = value
-        elif flag not in switches and rest and not rest[0].startswith("--"):
+        elif flag not in switches and opposite(flag) not in switches and rest and not rest[0].startswith("--"):
             found.values[flag] = rest.pop(0)
     return found
 
@@ -69,22 +70,38 @@ def spell_out_resume(words: Sequence[str], known: Collection[str]) -> list[str]:
 
 
 def join_switches(words: Sequence[str], switches: Collection[str]) -> list[str]:
-    """``--switch off`` as ``--switch=false``: a switch may be given its value as any other flag.
+    """Switches as ``--switch=true`` or ``--switch=false``, also those written ``--switch off`` or ``--no-switch``.
 
-    >>> join_switches(["--method.guard", "off"], ["--method.guard"])
-    ['--method.guard=false']
+    >>> join_switches(["--method.guard", "off", "--lora.no-merge"], ["--method.guard", "--lora.merge"])
+    ['--method.guard=false', '--lora.merge=false']
     """
     joined: list[str] = []
+    bare = False  # whether the word before is a switch without a value
     for word in words:
         flag, equals, value = word.partition("=")
-        if equals and flag in switches and value in ON + OFF:
-            joined.append(f"{flag}={_spelt(value)}")
-        elif joined and joined[-1] in switches and word in ON + OFF:
-            joined[-1] = f"{joined[-1]}={_spelt(word)}"
+        if bare and word in ON + OFF:
+            joined[-1] = joined[-1].replace("=true", _value(word))
+        elif equals and flag in switches and value in ON + OFF:
+            joined.append(flag + _value(value))
+        elif word in switches and word != "--help":
+            joined.append(f"{word}=true")
+        elif opposite(word) in switches:
+            joined.append(f"{opposite(word)}=false")
         else:
             joined.append(word)
+        bare = word in switches
     return joined
 
 
-def _spelt(word: str) -> str:
-    return "true" if word in ON else "false"
+def opposite(flag: str) -> str:
+    """The flag without its ``no-``; empty if it has none.
+
+    >>> opposite("--no-allow-overlap"), opposite("--lora.no-merge"), opposite("--seed")
+    ('--allow-overlap', '--lora.merge', '')
+    """
+    room, dot, name = flag.removeprefix("--").rpartition(".")
+    return f"--{room}{dot}{name.removeprefix('no-')}" if name.startswith("no-") else ""
+
+
+def _value(word: str) -> str:
+    return "=true" if word in ON else "=false"

@@ -67,13 +67,10 @@ def _at_least_float32(logits: Tensor) -> Tensor:
 
 def _innermost(model: nn.Module) -> nn.Module:
     """The user's own model inside wrappers for processes and adapters."""
-    while True:
-        if isinstance(model, nn.parallel.DistributedDataParallel):
-            model = model.module
-        elif callable(unwrap := getattr(model, "get_base_model", None)):  # a peft model
-            model = unwrap()
-        else:
-            return model
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        return _innermost(model.module)
+    unwrap = getattr(model, "get_base_model", None)  # a peft model
+    return unwrap() if callable(unwrap) else model  # pyright: ignore[reportReturnType]
 
 
 @lru_cache(maxsize=64)

@@ -26,6 +26,8 @@ def sums_of(task: Task) -> Callable[[Rows], Tensor]:
     Returns:
         rows of B forget examples → (B,), token sums of the loss, in nats.
     """
+    if task.reference_sums is None:
+        raise RuntimeError("this task has no reference losses")
     held = task.reference_sums()
 
     def sums(rows: Rows) -> Tensor:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ofmu.core.derivatives import Derivatives, make
-from ofmu.data.streams import Stream
 from ofmu.engine.checks import Check, per_example
-from ofmu.engine.forward import Batch, Encoded, rows
+from ofmu.engine.forward import Batch, rows
 from ofmu.engine.goal import RUNNING, Goal
 from ofmu.engine.levels import Floats, Levels
-from ofmu.engine.loss import BatchLoss, Draw, Reduction, Values
-from ofmu.engine.meter import Meter
-from ofmu.engine.pace import Pace
-from ofmu.engine.processes import Processes
+from ofmu.engine.loss import Draw
+from ofmu.engine.work import Work
 from ofmu.losses.rows import Rows
 
 WATCHED = 256
@@ -27,19 +23,12 @@ WATCHED = 256
 
 
 @dataclass
-class Task:
-    """One unlearning to be done, on one rank.
+class Task(Work):
+    """One unlearning to be done, on one rank: `data` holds the sets `forget` and `retain`.
+
+    The model is in evaluation mode: dropout is off, batch statistics are frozen.
 
     Args:
-        model: the placed model, in evaluation mode (dropout off, batch statistics frozen).
-        parameters: its trainable parameters by name; changed in place.
-        forget: the examples to forget.
-        retain: the examples to keep.
-        processes: the ranks.
-        pace: step sizes and length.
-        batch_size: examples of one batch of each side, over all ranks.
-        part_size: examples of one forward pass on one rank.
-        seed: of both streams.
         chance: loss of a uniform guess, log K, in nats.
         watch_forget: what checks look at on the forget side.
         watch_retain: what they look at on the retain side (steering half).
@@ -52,15 +41,6 @@ class Task:
         reference_sums: the forget examples' token sums of the loss before unlearning, by id, computed once.
     """
 
-    model: nn.Module
-    parameters: dict[str, Tensor]
-    forget: Encoded
-    retain: Encoded
-    processes: Processes
-    pace: Pace
-    batch_size: int
-    part_size: int
-    seed: int
     chance: float
     watch_forget: Draw
     watch_retain: Draw
@@ -70,56 +50,11 @@ class Task:
     reference_model: nn.Module | None = None
     adapter_off: Callable[[], Any] | None = None
     reference_sums: Callable[[], dict[str, float]] | None = None
-    meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
-        self.meter = Meter(self.batch_size)
-        forget_size = min(self.batch_size, len(self.forget.ids))
-        retain_size = min(self.batch_size, len(self.retain.ids))
-        self._streams = {
-            "forget": Stream(len(self.forget.ids), forget_size, self.seed),
-            "retain": Stream(len(self.retain.ids), retain_size, self.seed + 1),
-        }
+        super().__post_init__()
         self._retain_start: float | None = None
         self._running = 0
-
-    # Batches
-
-    def draw_forget(self) -> Draw:
-        """The next forget batch, shuffled without replacement."""
-        return Draw(self.forget, tuple(self._streams["forget"].next()))
-
-    def draw_retain(self) -> Draw:
-        """The next retain batch, from a stream of its own."""
-        return Draw(self.retain, tuple(self._streams["retain"].next()))
-
-    # Losses and gradients
-
-    def loss(self, values: Values, draw: Draw, per: Reduction) -> BatchLoss:
-        """The loss (1/N) Σ_i f_i of a drawn batch; N counts tokens or examples of the whole batch."""
-        return BatchLoss(
-            self.model,
-            values,
-            draw,
-            per=per,
-            processes=self.processes,
-            meter=self.meter,
-            part_size=self.part_size,
-        )
-
-    def derivatives(self, name: str = "finite_difference") -> Derivatives:
-        """A derivative back-end on the trained parameters."""
-        return make(
-            name,
-            self.parameters,
-            buffers=dict(self.model.named_buffers()),
-            before_edit=self.before_edit,
-            **({"noise": 1e-2} if self.processes.precision == "bf16" and name == "finite_difference" else {}),
-        )
-
-    def before_edit(self) -> None:
-        """To be called before parameters are changed by hand."""
-        self.processes.before_edit(self.model)
 
     def reference_logits(self, batch: Batch) -> Tensor:
         """Logits of the model before unlearning at the rows of a batch: (R, K), no gradient."""
@@ -131,8 +66,6 @@ class Task:
                 raise RuntimeError("the method did not say that it needs a reference model")
             with self.adapter_off():
                 return rows(self.model, batch).logits
-
-    # Checks
 
     def facts(self, chosen: Draw, facts: Callable[[Rows], Tensor] = Rows.nll_means) -> Floats:
         """A fact of each chosen example, by default its mean loss, counted as forward passes."""
@@ -169,24 +102,13 @@ class Task:
         """Whether enough checks in a row have found the goal reached."""
         return self._running >= RUNNING
 
-    # State
-
     def state_dict(self) -> dict[str, Any]:
-        """Positions in the streams, pace, meter and what the checks remember."""
-        return {
-            "streams": {name: stream.state_dict() for name, stream in self._streams.items()},
-            "pace": self.pace.state_dict(),
-            "meter": self.meter.state_dict(),
-            "retain_start": self._retain_start,
-            "running": self._running,
-        }
+        """Also what the checks remember."""
+        return {**super().state_dict(), "retain_start": self._retain_start, "running": self._running}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        for name, stream in self._streams.items():
-            stream.load_state_dict(state["streams"][name])
-        self.pace.load_state_dict(state["pace"])
-        self.meter.load_state_dict(state["meter"])
+        super().load_state_dict(state)
         self._retain_start, self._running = state["retain_start"], state["running"]
 
 

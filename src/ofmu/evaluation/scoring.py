@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ofmu.data.images import ImageSet
 from ofmu.data.tokens import TokenSet
@@ -102,20 +104,20 @@ def image_facts(rows: Rows) -> dict[str, NDArray]:
     logits, labels = rows.logits.cpu().double(), rows.labels.cpu()
     log_p = logits.log_softmax(dim=1)  # (B, K)
     p = log_p.exp()
-    own = torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
-    others = logits.masked_fill(own, -torch.inf)
-    nll = -log_p[own]
-    margin = logits[own] - others.logsumexp(dim=1)
-    # 1 − p is exact enough where p ≤ ½; of the likeliest class it is the sum of the others
+    own = functional.one_hot(labels, logits.shape[1]).bool()
+    margin = logits[own] - logits.masked_fill(own, -torch.inf).logsumexp(dim=1)
+    nll = functional.softplus(-margin)  # −log p_y = log(1 + e^−φ)
+    # log(1 − p) is exact enough where p ≤ ½; for the likeliest class, 1 − p is the sum of the others
     top = log_p.argmax(dim=1, keepdim=True)
-    rest = (1 - p).scatter(1, top, p.scatter(1, top, 0.0).sum(dim=1, keepdim=True))
-    spread = (p * rest.clamp_min(_FLOOR).log()).masked_fill(own, 0.0).sum(dim=1)
-    modified = torch.sigmoid(-margin) * nll.clamp(max=-np.log(_FLOOR)) - spread
+    others = p.scatter(1, top, 0.0)
+    log_rest = torch.log1p(-others).scatter(1, top, others.sum(dim=1, keepdim=True).clamp_min(_FLOOR).log())
+    spread = -(p * log_rest).masked_fill(own, 0.0).sum(dim=1)
+    modified = torch.sigmoid(-margin) * nll.clamp(max=-math.log(_FLOOR)) + spread
     facts = {
         "label": labels,
         "predicted": logits.argmax(dim=1),
         "nll": nll,
-        "confidence": p[own],
+        "confidence": torch.sigmoid(margin),
         "entropy": -torch.xlogy(p, p).sum(dim=1),
         "modified_entropy": modified,
         "margin": margin,

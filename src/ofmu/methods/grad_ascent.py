@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from ofmu.engine.loss import BatchLoss, Draw
-from ofmu.engine.method import Method, Process, Sides, WeightedSum
+from ofmu.engine.method import Method, Process
 from ofmu.engine.task import Task
+from ofmu.engine.weighted_sum import Sides, WeightedSum
 from ofmu.losses import nll
 from ofmu.ranges import Range
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from ofmu.engine.loss import BatchLoss, Draw
-from ofmu.engine.method import Method, Process, Sides, WeightedSum
+from ofmu.engine.method import Method, Process
 from ofmu.engine.reference import sums_of
 from ofmu.engine.retain import retain_loss
 from ofmu.engine.task import Task
+from ofmu.engine.weighted_sum import Sides, WeightedSum
 from ofmu.losses import npo
 from ofmu.ranges import Range
 

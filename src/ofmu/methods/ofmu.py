@@ -19,10 +19,11 @@ from ofmu.engine.balance import Balance
 from ofmu.engine.checks import Check
 from ofmu.engine.forward import Batch
 from ofmu.engine.loss import BatchLoss
-from ofmu.engine.method import TINY, Method, Process, StepRecord
+from ofmu.engine.method import Method, Process, StepRecord
 from ofmu.engine.optimiser import TwoSided
 from ofmu.engine.reference import sums_of
 from ofmu.engine.task import Task
+from ofmu.engine.weighted_sum import TINY
 from ofmu.errors import InputError
 from ofmu.losses import Rows, level, nll, npo, removal
 from ofmu.ranges import Range
@@ -227,8 +228,8 @@ class Rounds(Process):
         task = self._task
         forget, per = self._objective
         return (
-            task.loss(lambda rows, batch: -forget(rows, batch), task.draw_forget(), per),  # L_f = −F
-            task.loss(lambda rows, _: nll(rows), task.draw_retain(), "tokens"),
+            task.loss(lambda rows, batch: -forget(rows, batch), task.draw("forget"), per),  # L_f = −F
+            task.loss(lambda rows, _: nll(rows), task.draw("retain"), "tokens"),
         )
 
     def _problem(self, forget: BatchLoss, retain: BatchLoss) -> Problem:

@@ -60,9 +60,7 @@ def add_lora(
         InputError: a value out of range, no such layers, or the model has an adapter already.
     """
     if loaded.adapter:
-        raise InputError(
-            f"{loaded.name} is an adapter already, and that one is trained on: leave the LoRA options out"
-        )
+        raise InputError(f"{loaded.name} is an adapter already, and that one is trained on: leave the LoRA options out")
     _check(rank, alpha, dropout)
     from peft import LoraConfig, get_peft_model
 
@@ -83,9 +81,7 @@ def add_lora(
             adapted = get_peft_model(model, config)
     except ValueError as error:
         names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in hidden_layers(loaded.model)}))
-        raise InputError(
-            f"LoRA cannot be put into {loaded.name}: {first_line(error)}; layers: {names}"
-        ) from error
+        raise InputError(f"LoRA cannot be put into {loaded.name}: {first_line(error)}; layers: {names}") from error
     if loaded.origin is not None:
         adapted.peft_config["default"].base_model_name_or_path = loaded.origin
     adapted.eval()
@@ -103,9 +99,7 @@ def load_adapter(source: Source, base: Loaded) -> Loaded:
     file = source.path / ADAPTER_WEIGHTS
     if not file.is_file() and not (source.allow_pickle and source.pickles()):
         found = (
-            f"only pickled weights ({source.pickles()[0]}); pass {PICKLE_FLAG}"
-            if source.pickles()
-            else "no weights"
+            f"only pickled weights ({source.pickles()[0]}); pass {PICKLE_FLAG}" if source.pickles() else "no weights"
         )
         raise InputError(f"the adapter {source.name} has {found}: expected {ADAPTER_WEIGHTS}")
     dtypes = stored_dtypes([file]) if file.is_file() else {}
@@ -113,15 +107,11 @@ def load_adapter(source: Source, base: Loaded) -> Loaded:
         with quiet():
             config = PeftConfig.from_pretrained(str(source.path))
             if config.is_prompt_learning:
-                raise InputError(
-                    f"{source.name} is an adapter of type {config.peft_type}; only LoRA-like ones work"
-                )
+                raise InputError(f"{source.name} is an adapter of type {config.peft_type}; only LoRA-like ones work")
             base_model: Any = base.model
             model = PeftModel.from_pretrained(base_model, source.path, is_trainable=True, config=config)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise InputError(
-            f"cannot put the adapter {source.name} on {base.name}: {first_line(error)}"
-        ) from error
+        raise InputError(f"cannot put the adapter {source.name} on {base.name}: {first_line(error)}") from error
     to_float32(model)
     model.eval()
     if base.origin is not None:
@@ -129,9 +119,7 @@ def load_adapter(source: Source, base: Loaded) -> Loaded:
     return replace(
         base,
         model=model,
-        tokenizer=read_tokenizer(source)
-        if base.modality == "text" and source.has_tokenizer()
-        else base.tokenizer,
+        tokenizer=read_tokenizer(source) if base.modality == "text" and source.has_tokenizer() else base.tokenizer,
         dtypes=dtypes,
         name=source.name,
         fingerprint=fingerprint(model),
@@ -195,9 +183,7 @@ def merged_state(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
     before = [
-        (parameter, parameter.detach().clone())
-        for layer in layers
-        for parameter in layer.get_base_layer().parameters()
+        (parameter, parameter.detach().clone()) for layer in layers for parameter in layer.get_base_layer().parameters()
     ]
     peft_model.merge_adapter()
     try:
@@ -229,15 +215,11 @@ def merged_from(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tens
         layer: Any = module
         a, b = (state.get(f"{name}.lora_{part}.default.weight") for part in "AB")
         if a is None or b is None or not isinstance(module, LoraLayer) or layer.use_dora.get("default"):
-            raise RunError(
-                f"{name}: only plain LoRA can be merged while sharded; save the adapter, merge it later"
-            )
+            raise RunError(f"{name}: only plain LoRA can be merged while sharded; save the adapter, merge it later")
         weight = state[f"{name}.base_layer.weight"]
         product = layer.scaling["default"] * (b.double().flatten(1) @ a.double().flatten(1))
-        product = product.T if layer.fan_in_fan_out else product
-        merged[f"{name}.base_layer.weight"] = (weight.double() + product.reshape(weight.shape)).to(
-            weight.dtype
-        )
+        product = product.T if isinstance(layer.get_base_layer(), Conv1D) else product
+        merged[f"{name}.base_layer.weight"] = (weight.double() + product.reshape(weight.shape)).to(weight.dtype)
     return base_state(merged)
 
 
@@ -269,9 +251,7 @@ def _targets(model: nn.Module) -> list[str]:
     """Endings of the names of the layers to adapt; whole names where an ending would catch other modules."""
     hidden = hidden_layers(model)
     linear = [name for name, module in hidden.items() if isinstance(module, nn.Linear | Conv1D)]
-    names = linear or [
-        name for name, module in hidden.items() if isinstance(module, _ConvNd) and module.groups == 1
-    ]
+    names = linear or [name for name, module in hidden.items() if isinstance(module, _ConvNd) and module.groups == 1]
     endings = {name.rsplit(".", 1)[-1] for name in names}
     caught = {name for name, _ in model.named_modules() if name.rsplit(".", 1)[-1] in endings}
     return sorted(endings) if caught == set(names) else names

@@ -80,9 +80,7 @@ def load_bare(source: Source, modality: Modality | None) -> Loaded:
     model.load_state_dict(load_file(file), strict=False)  # names were compared: only counters may lack
     dtypes = stored_dtypes([file])
     layers = 2 * sum(config.depths) + 2
-    note = (
-        f"no {CONFIG} in {source.name}: recognised a CIFAR ResNet-{layers} with {config.num_labels} classes"
-    )
+    note = f"no {CONFIG} in {source.name}: recognised a CIFAR ResNet-{layers} with {config.num_labels} classes"
     return finish(model, source, "image", main_dtype(dtypes), dtypes=dtypes, notes=(note,))
 
 
@@ -107,9 +105,7 @@ def random_model(source: str | os.PathLike[str], modality: Modality | None, **fl
     modality = modality_of(config, found.name, modality)
     dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     with quiet():
-        model = AUTO[modality].from_config(
-            config, dtype=torch.float32, trust_remote_code=found.trust_remote_code
-        )
+        model = AUTO[modality].from_config(config, dtype=torch.float32, trust_remote_code=found.trust_remote_code)
     return finish(model, found, modality, dtype, random=True)
 
 
@@ -156,9 +152,7 @@ def modality_of(config: Any, name: str, wanted: Modality | None) -> Modality:
     architectures = set(config.architectures or ())
     code = vars(config).get("auto_map") or {}
     text = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or "AutoModelForCausalLM" in code
-    image = (
-        type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING or "AutoModelForImageClassification" in code
-    )
+    image = type(config) in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING or "AutoModelForImageClassification" in code
     if architectures & set(_flat(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)):
         found: Modality | None = "text"
     elif architectures & set(_flat(MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES)):
@@ -202,13 +196,10 @@ def _config(source: Source) -> Any:
     kind = raw.get("model_type")
     if "auto_map" in raw and kind not in CONFIG_MAPPING and not source.trust_remote_code:
         raise InputError(
-            f"{source.name} brings its own Python code (model type {kind!r}), which is only run with "
-            f"{REMOTE_CODE_FLAG}"
+            f"{source.name} brings its own Python code (model type {kind!r}), which is only run with {REMOTE_CODE_FLAG}"
         )
     if "auto_map" not in raw and kind not in CONFIG_MAPPING:
-        raise InputError(
-            f"{source.name}: {CONFIG} names model type {kind!r}, which transformers does not know"
-        )
+        raise InputError(f"{source.name}: {CONFIG} names model type {kind!r}, which transformers does not know")
     if "quantization_config" in raw:
         raise InputError(f"{source.name} is quantised; unlearning needs the weights in floating point")
     try:
@@ -264,9 +255,7 @@ def _processor(model: Any, source: Source) -> tuple[ImageProcessor | None, tuple
     return default_processor(model.config, source.name)
 
 
-def default_processor(
-    config: CifarResNetConfig | ConvNetConfig, name: str
-) -> tuple[ImageProcessor, tuple[str, ...]]:
+def default_processor(config: CifarResNetConfig | ConvNetConfig, name: str) -> tuple[ImageProcessor, tuple[str, ...]]:
     """The processor of one of our classifiers that came without one, and the line that says which it is."""
     size = (config.image_size, config.image_size)
     if isinstance(config, CifarResNetConfig) and config.num_channels == 3:

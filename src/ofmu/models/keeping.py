@@ -49,6 +49,8 @@ class Keep:
             parameter.grad = None
             parameter.data = parameter.data.to(device=device, dtype=dtype)
             parameter.requires_grad_(requires_grad)
+            if gradient is not None:  # a cast of the model may have cast it too, inside the same object
+                gradient.data = gradient.data.to(device=device, dtype=dtype)
             parameter.grad = gradient
         for module, name, dtype, device in self._buffers:
             buffer = module._buffers[name]

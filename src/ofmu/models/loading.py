@@ -55,9 +55,7 @@ def load(
     if isinstance(source, nn.Module):
         loaded = load_in_memory(source, modality)
     elif not isinstance(source, str | os.PathLike):
-        raise InputError(
-            f"a model is a directory, a hub name or a torch module, not a {type(source).__name__}"
-        )
+        raise InputError(f"a model is a directory, a hub name or a torch module, not a {type(source).__name__}")
     elif random_weights:
         loaded = random_model(source, modality, **flags)
     else:
@@ -96,9 +94,7 @@ def _load_adapter(source: Source, modality: Modality | None) -> Loaded:
     except InputError as error:
         raise InputError(f"{source.name} is an adapter, and its base model is not there: {error}") from error
     if base.kind == "adapter":
-        raise InputError(
-            f"{source.name} is an adapter of {base_name}, which is an adapter too: merge that one first"
-        )
+        raise InputError(f"{source.name} is an adapter of {base_name}, which is an adapter too: merge that one first")
     return load_adapter(source, _load(base, modality))
 
 
@@ -113,8 +109,6 @@ def _with_tokenizer(loaded: Loaded, given: Any, flags: dict[str, bool]) -> Loade
     elif tokenizer is None and loaded.in_memory and loaded.origin:
         tokenizer = read_tokenizer(find(loaded.origin, **flags))
     if tokenizer is None:
-        raise InputError(
-            f"{loaded.name} comes without a tokenizer: give one (tokenizer=…, an object or a directory)"
-        )
+        raise InputError(f"{loaded.name} comes without a tokenizer: give one (tokenizer=…, an object or a directory)")
     check_tokenizer(tokenizer, loaded.model, loaded.name)
     return replace(loaded, tokenizer=tokenizer)

@@ -48,9 +48,7 @@ class ImageProcessor:
         self.hf.save_pretrained(directory)
 
 
-def make_processor(
-    mean: Sequence[float], std: Sequence[float], size: tuple[int, int] | None
-) -> ImageProcessor:
+def make_processor(mean: Sequence[float], std: Sequence[float], size: tuple[int, int] | None) -> ImageProcessor:
     """A processor from its constants, for the classifiers of this package.
 
     It is a ViTImageProcessor, which does exactly this and nothing else; so the saved file needs no code of
@@ -85,9 +83,7 @@ def describe(hf: Any) -> ImageProcessor:
     size = settings.get("size") or {}
     resize = bool(settings.get("do_resize")) and bool(size)
     exact = {"height", "width"} <= {key for key, value in dict(size).items() if value is not None}
-    other = (
-        any(settings.get(key) for key in ("do_center_crop", "do_pad")) or settings.get("crop_pct") is not None
-    )
+    other = any(settings.get(key) for key in ("do_center_crop", "do_pad")) or settings.get("crop_pct") is not None
     return ImageProcessor(
         hf=hf,
         mean=tuple(value / factor for value in mean),

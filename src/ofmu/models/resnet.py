@@ -150,9 +150,7 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> CifarResNetConfig | None
     )
     with torch.device("meta"):
         expected = CifarResNetForImageClassification(config).state_dict()
-    counters = {
-        name for name in expected if name.endswith("num_batches_tracked")
-    }  # old checkpoints lack them
+    counters = {name for name in expected if name.endswith("num_batches_tracked")}  # old checkpoints lack them
     same = all(tuple(expected[name].shape) == shape for name, shape in shapes.items() if name in expected)
     return config if same and set(shapes) | counters == set(expected) else None
 

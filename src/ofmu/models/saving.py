@@ -21,6 +21,7 @@ from ofmu.models.adapters import ADAPTER_WEIGHTS, is_adapted, merged_from, merge
 from ofmu.models.loaded import Loaded
 from ofmu.models.quiet import quiet
 from ofmu.models.sources import ADAPTER_CONFIG, CONFIG
+from ofmu.models.tokenizers import first_line
 
 
 def save(
@@ -71,9 +72,14 @@ def save(
                 loaded.processor.save(folder)
             (folder / "README.md").write_text(card, encoding="utf-8")
     except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise RunError(f"cannot write the model to {target}: {reason}") from error
+        raise RunError(f"cannot write the model to {target}: {_reason(error)}") from error
     return target
+
+
+def _reason(error: OSError | SafetensorError) -> str:
+    if not isinstance(error, OSError) or error.strerror is None:
+        return first_line(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _write_adapter(loaded: Loaded, folder: Path, state: Mapping[str, Tensor] | None) -> None:
@@ -81,9 +87,7 @@ def _write_adapter(loaded: Loaded, folder: Path, state: Mapping[str, Tensor] | N
     from peft import get_peft_model_state_dict
 
     weights = get_peft_model_state_dict(model, state_dict=None if state is None else dict(state))
-    dtypes = (
-        {name: loaded.dtypes.get(name, torch.float32) for name in weights} if loaded.came_as_adapter else {}
-    )
+    dtypes = {name: loaded.dtypes.get(name, torch.float32) for name in weights} if loaded.came_as_adapter else {}
     save_file(_cast(weights, dtypes, torch.float32), folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config = model.peft_config["default"]
     mode, config.inference_mode = config.inference_mode, True
@@ -135,11 +139,7 @@ def _valid_generation(model: Any) -> None:
     try:
         model.generation_config.validate(strict=True)
     except ValueError:
-        ids = {
-            key: value
-            for key, value in model.generation_config.to_dict().items()
-            if key.endswith("_token_id")
-        }
+        ids = {key: value for key, value in model.generation_config.to_dict().items() if key.endswith("_token_id")}
         model.generation_config = GenerationConfig(**ids)
 
 
@@ -159,9 +159,7 @@ def _sort_sets(file: Path) -> None:
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _cast(
-    tensors: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype], default: torch.dtype
-) -> dict[str, Tensor]:
+def _cast(tensors: Mapping[str, Tensor], dtypes: Mapping[str, torch.dtype], default: torch.dtype) -> dict[str, Tensor]:
     """Each tensor in the type it came in with; tensors that are one in memory stay one (tied weights)."""
     made: dict[tuple[int, torch.Size, torch.dtype], Tensor] = {}
     result: dict[str, Tensor] = {}

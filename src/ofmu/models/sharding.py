@@ -32,9 +32,7 @@ def make_mesh(device_type: str) -> DeviceMesh:
     """
     world = dist.get_world_size() if dist.is_initialized() else 0
     if world < 2:
-        raise RunError(
-            f"sharding needs two processes or more in one group, found {world}: start with torchrun"
-        )
+        raise RunError(f"sharding needs two processes or more in one group, found {world}: start with torchrun")
     return init_device_mesh(device_type, (world,))
 
 
@@ -115,9 +113,7 @@ def full_state(model: nn.Module, *, all_ranks: bool = False) -> dict[str, Tensor
     result: dict[str, Tensor] = {}
     for name, value in model.state_dict(keep_vars=True).items():
         if id(value) not in gathered:
-            whole = (
-                value.full_tensor() if isinstance(value, DTensor) else value
-            )  # a collective call: all ranks
+            whole = value.full_tensor() if isinstance(value, DTensor) else value  # a collective call: all ranks
             gathered[id(value)] = whole.detach().to("cpu", copy=True) if wanted else torch.empty(0)
         if wanted:
             result[name] = gathered[id(value)]

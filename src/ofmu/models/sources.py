@@ -85,9 +85,7 @@ class Source:
         return any(True for pattern in TOKENIZER_FILES for _ in self.path.glob(pattern))
 
 
-def find(
-    source: str | os.PathLike[str], *, allow_pickle: bool = False, trust_remote_code: bool = False
-) -> Source:
+def find(source: str | os.PathLike[str], *, allow_pickle: bool = False, trust_remote_code: bool = False) -> Source:
     """The folder that a directory or hub name stands for.
 
     A directory wins over a hub name. A hub name is looked up in the local cache first, and asked for over the
@@ -105,9 +103,7 @@ def find(
         raise InputError(f"{name} is a file; a model is a directory with {CONFIG} and {SAFETENSORS[0]}")
     if not HUB_NAME.fullmatch(name):
         raise InputError(f"there is no directory {name}")
-    patterns = (
-        list(HUB_FILES) + (list(PICKLES) if allow_pickle else []) + (["*.py"] if trust_remote_code else [])
-    )
+    patterns = list(HUB_FILES) + (list(PICKLES) if allow_pickle else []) + (["*.py"] if trust_remote_code else [])
     return Source(_from_hub(name, patterns), name, name, **flags)
 
 

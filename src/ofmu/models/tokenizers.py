@@ -19,9 +19,7 @@ def read_tokenizer(source: Source) -> Any:
         InputError: there is none, or it cannot be read.
     """
     if not source.has_tokenizer():
-        raise InputError(
-            f"{source.name} has no tokenizer (tokenizer.json or the like): give one (tokenizer=…)"
-        )
+        raise InputError(f"{source.name} has no tokenizer (tokenizer.json or the like): give one (tokenizer=…)")
     try:
         with quiet():
             return AutoTokenizer.from_pretrained(

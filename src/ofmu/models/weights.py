@@ -66,9 +66,7 @@ def header(file: Path) -> dict[str, tuple[torch.dtype | None, tuple[int, ...]]]:
     end = max((entry["data_offsets"][1] for entry in table.values()), default=0)
     if 8 + length + end > size:
         raise InputError(f"{file} is cut: {size:,} bytes of {8 + length + end:,}")
-    return {
-        name: (SAFETENSORS_DTYPES.get(entry["dtype"]), tuple(entry["shape"])) for name, entry in table.items()
-    }
+    return {name: (SAFETENSORS_DTYPES.get(entry["dtype"]), tuple(entry["shape"])) for name, entry in table.items()}
 
 
 def stored_dtypes(files: Iterable[Path]) -> dict[str, torch.dtype]:
@@ -81,9 +79,7 @@ def stored_dtypes(files: Iterable[Path]) -> dict[str, torch.dtype]:
     for file in files:
         for name, (dtype, _) in header(file).items():
             if dtype is None:
-                raise InputError(
-                    f"{file}: {name} is stored in a quantised number type; floating point needed"
-                )
+                raise InputError(f"{file}: {name} is stored in a quantised number type; floating point needed")
             found[name] = dtype
     return found
 

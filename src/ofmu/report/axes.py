@@ -94,7 +94,7 @@ def logarithmic(low: float, high: float, *, most: int = 6) -> Axis:
     stride = math.ceil(len(shown) / most) or 1
     if len(shown) < 2:
         shown, stride = [below, above], 1
-    plain = all(1e-3 <= value < 1e5 for value in shown)
+    plain = all(1e-3 <= value <= 1e5 for value in shown)
     return Axis(below, above, True, tuple((value, _power(value, plain)) for value in shown[::stride]))
 
 

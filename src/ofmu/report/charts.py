@@ -13,10 +13,10 @@ from ofmu.report import axes
 from ofmu.report.frame import WIDTH, Frame, Key, Mark, dots, mark, path, tone
 from ofmu.report.svg import coordinate, drawing, element, titled
 from ofmu.report.thinning import thin, thin_path
-from ofmu.report.words import finite, number, shorten
+from ofmu.report.words import brief, finite, number
 
-_POINTS = 480  # of all the lines of a chart together
-_TOOLTIPS = 80
+_POINTS = 400  # of all the lines of a chart together
+_TOOLTIPS = 64
 _BINS = 36
 _BAND = 90.0  # height of a band of histograms
 
@@ -77,7 +77,7 @@ def lines(
             frame.add(*(mark("circle", *place, curve.tone, curve.label, 2.2) for place in places if place))
         frame.add(dots(_spots(frame, curve.label, points, _TOOLTIPS // len(curves))))
     ends = "; ".join(_ends(curve.label, points) for curve, points in thinned)
-    return drawing(WIDTH, frame.height, shorten(f"{label}. {ends}", 900), frame.parts)
+    return drawing(WIDTH, frame.height, brief(f"{label}. {ends}", 600), frame.parts)
 
 
 def _spots(
@@ -85,7 +85,7 @@ def _spots(
 ) -> list[tuple[float, float, str]]:
     stride = math.ceil(len(points) / max(1, most)) or 1
     return [
-        (frame.across(x), frame.down(y), f"{shorten(label, 40)}: {number(y)} at {number(x)}")
+        (frame.across(x), frame.down(y), f"{brief(label, 24)}: {number(y)} at {number(x)}")
         for x, y in points[::stride]
         if y is not None
     ]
@@ -94,8 +94,8 @@ def _spots(
 def _ends(label: str, points: Sequence[tuple[float, float | None]]) -> str:
     known = [y for _, y in points if y is not None]
     if not known:
-        return f"{shorten(label, 60)}: {number(None)}"
-    return f"{shorten(label, 60)}: from {number(known[0])} to {number(known[-1])}"
+        return f"{brief(label, 60)}: {number(None)}"
+    return f"{brief(label, 60)}: from {number(known[0])} to {number(known[-1])}"
 
 
 @dataclass(frozen=True)
@@ -139,12 +139,12 @@ def plane(courses: Sequence[Course], places: Sequence[Place], *, label: str, x_l
         on_paper = [(frame.across(x), frame.down(y)) for x, y in points]
         frame.add(path(on_paper, course.tone, dashed=course.dashed))
         if on_paper:
-            frame.add(mark("circle", *on_paper[-1], course.tone, f"{shorten(course.label, 60)}: end", 3))
+            frame.add(mark("circle", *on_paper[-1], course.tone, f"{brief(course.label, 60)}: end", 3))
     for place in places:
-        words = f"{shorten(place.label, 60)}: {number(place.x)}, {number(place.y)}"
+        words = f"{brief(place.label, 36)}: {number(place.x)}, {number(place.y)}"
         frame.add(mark(place.mark, frame.across(place.x), frame.down(place.y), place.tone, words, 6))
-    said = "; ".join(f"{shorten(p.label, 60)} at {number(p.x)}, {number(p.y)}" for p in places[:10])
-    return drawing(WIDTH, frame.height, shorten(f"{label}. {said}", 900), frame.parts)
+    said = "; ".join(f"{brief(p.label, 36)} at {number(p.x)}, {number(p.y)}" for p in places[:10])
+    return drawing(WIDTH, frame.height, brief(f"{label}. {said}", 600), frame.parts)
 
 
 @dataclass(frozen=True)
@@ -163,12 +163,12 @@ def intervals(rows: Sequence[Interval], *, label: str, x_label: str, target: flo
     """Values with their intervals, one row each, on one axis; what is not measured is said in words.
 
     Args:
-        rows: at most 30 are drawn.
+        rows: at most 24 are drawn.
         label: what the chart shows, for screen readers; the values are added.
         x_label: what the axis shows.
         target: the value to reach, drawn as a line.
     """
-    rows = rows[:30]
+    rows = rows[:24]
     known = _finite([end for row in rows for end in (row.value, row.low, row.high)])
     shown = [*known, *([target] if target is not None else [])]
     labels = max((min(len(row.label), 26) for row in rows), default=0)
@@ -181,15 +181,15 @@ def intervals(rows: Sequence[Interval], *, label: str, x_label: str, target: flo
         frame.add(titled("line", words, x1=x, x2=x, y1=frame.top, y2=frame.bottom, class_="target"))
     for index, row in enumerate(rows):
         frame.add(*_interval(frame, row, frame.top + 24.0 * index + 12))
-    said = "; ".join(f"{shorten(row.label, 60)} {number(row.value)}" for row in rows[:12])
-    return drawing(WIDTH, frame.height, shorten(f"{label}. {said}", 900), frame.parts)
+    said = "; ".join(f"{brief(row.label, 60)} {number(row.value)}" for row in rows[:12])
+    return drawing(WIDTH, frame.height, brief(f"{label}. {said}", 600), frame.parts)
 
 
 def _interval(frame: Frame, row: Interval, y: float) -> list[Markup]:
-    parts = [element("text", shorten(row.label, 24), x=2, y=y + 4, class_="key")]
+    parts = [element("text", brief(row.label, 24), x=2, y=y + 4, class_="key")]
     if row.value is None:
         return [*parts, element("text", number(None), x=frame.left + 8, y=y + 4, class_="tick")]
-    words = f"{shorten(row.label, 60)}: {number(row.value)}"
+    words = f"{brief(row.label, 24)}: {number(row.value)}"
     if row.low is not None and row.high is not None:
         words += f" ({number(row.low)} to {number(row.high)})"
         ends = frame.across(row.low), frame.across(row.high)
@@ -234,13 +234,13 @@ def distributions(
     said = []
     for index, (name, samples) in enumerate(bands):
         base = frame.top + _BAND * (index + 1)
-        frame.add(element("text", shorten(name, 40), x=frame.left, y=base - 74, class_="band"))
+        frame.add(element("text", brief(name, 40), x=frame.left, y=base - 74, class_="band"))
         frame.add(element("line", x1=frame.left, x2=frame.right, y1=base, y2=base, class_="axis"))
         tallest = max((max(_shares(sample.values, axis), default=0.0) for sample in samples), default=0.0)
         for sample in samples:
             frame.add(*_steps(frame, sample, base, 62 / (tallest or 1)))
-            said.append(f"{shorten(name, 40)}, {shorten(sample.label, 40)}: {_median(sample)}")
-    return drawing(WIDTH, frame.height, shorten(f"{label}. {'; '.join(said)}", 900), frame.parts)
+            said.append(f"{brief(name, 40)}, {brief(sample.label, 40)}: {_median(sample)}")
+    return drawing(WIDTH, frame.height, brief(f"{label}. {'; '.join(said)}", 600), frame.parts)
 
 
 def _finite(values: Sequence[float | None]) -> list[float]:
@@ -283,7 +283,7 @@ def _steps(frame: Frame, sample: Sample, base: float, scale: float) -> list[Mark
     for index, share in enumerate(shares):
         places.append(f"V{coordinate(base - share * scale)}H{coordinate(frame.left + (index + 1) * width)}")
     outline = "".join(places) + f"V{coordinate(base)}"
-    words = f"{shorten(sample.label, 80)}: {_median(sample)}"
+    words = f"{brief(sample.label, 80)}: {_median(sample)}"
     middle = frame.across(statistics.median(_finite(sample.values)))
     style = f"{tone(sample.tone)} {'stroke area' if sample.filled else 'stroke'}"
     median = f"{tone(sample.tone)} stroke dashed"
@@ -324,8 +324,8 @@ def roc(curves: Sequence[Curve], *, label: str, x_label: str, y_label: str) -> M
         points = thin_path(points, 360 // max(1, len(curves)))
         on_paper = [(frame.across(x), frame.down(y)) for x, y in points]
         frame.add(path(on_paper, curve.tone, dashed=curve.dashed))
-        words = [f"{shorten(curve.label, 40)}: {y:.0%} hits at {x:.0%} false alarms" for x, y in points]
+        words = [f"{brief(curve.label, 24)}: {y:.0%} hits at {x:.0%} false alarms" for x, y in points]
         spots = [(*place, said) for place, said in zip(on_paper, words, strict=True)]
         frame.add(dots(spots[:: math.ceil(len(spots) / 24) or 1]))
     said = "; ".join(curve.label for curve in curves)
-    return drawing(WIDTH, frame.height, shorten(f"{label}. {said}", 900), frame.parts)
+    return drawing(WIDTH, frame.height, brief(f"{label}. {said}", 600), frame.parts)

@@ -48,7 +48,8 @@ def _words(value: object) -> str:
     if isinstance(value, Mapping):
         return "none"
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return ", ".join(_words(each) for each in value[:50]) or "none"
+        shown = ", ".join(_words(each) for each in value[:12]) or "none"
+        return shown if len(value) <= 12 else f"{shown} … ({count(len(value))} in all)"
     return str(value)
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from ofmu.report.axes import Axis
 from ofmu.report.svg import coordinate, element, group, titled
-from ofmu.report.words import shorten
+from ofmu.report.words import brief
 
 WIDTH = 360  # units of every chart: about the width of a phone, so that the text is as large as on the page
 _LETTER = 6.1  # width of an average letter of the 11-unit text
@@ -23,7 +23,7 @@ class Key:
     """An entry of the legend.
 
     Args:
-        label: its words, shortened to what fits.
+        label: its words, briefed to what fits.
         tone: the colour class, one of the page's: original, unlearned, forget, m1 …
         mark: how the thing is drawn.
     """
@@ -84,7 +84,7 @@ class Frame:
         parts.append(
             element(
                 "text",
-                shorten(label, 56),
+                brief(label, 56),
                 x=middle,
                 y=self.bottom + 30,
                 class_="name",
@@ -100,7 +100,7 @@ class Frame:
             parts.append(element("line", x1=self.left, x2=self.right, y1=place, y2=place, class_="grid"))
             parts.append(element("text", text, x=self.left - 6, y=place + 4, class_="tick", text_anchor="end"))
         if label:
-            parts.append(element("text", shorten(label, 52), x=2, y=self.top - 9, class_="name"))
+            parts.append(element("text", brief(label, 52), x=2, y=self.top - 9, class_="name"))
         return parts
 
     def across(self, value: float) -> float:
@@ -121,7 +121,7 @@ class Frame:
 def _legend(keys: Sequence[Key]) -> tuple[list[Markup], int]:
     parts, row, used = [], 0, 0.0
     for key in keys:
-        label = shorten(key.label, 40)
+        label = brief(key.label, 36)
         wide = 26 + len(label) * _LETTER + 8
         if used and used + wide > WIDTH:
             row, used = row + 1, 0.0
@@ -143,7 +143,7 @@ def sample(key: Key, x: float, y: float) -> Markup:
 
 def mark(shape: Mark, x: float, y: float, colour: str, title: str, size: float = 5) -> Markup:
     """A point of a given shape with its tooltip; shapes tell apart what colours may not."""
-    title = shorten(title, 160)
+    title = brief(title, 160)
     style = f"{tone(colour)} {'hollow' if shape == 'hollow' else 'solid'}"
     if shape in {"circle", "hollow"}:
         return titled("circle", title, cx=x, cy=y, r=size, class_=style)
@@ -171,7 +171,7 @@ def path(points: Sequence[tuple[float, float] | None], colour: str, *, dashed: b
 def dots(places: Sequence[tuple[float, float, str]]) -> Markup:
     """Invisible spots that carry tooltips: (x, y, words)."""
     return group(
-        (titled("circle", shorten(words, 120), cx=x, cy=y, r=6) for x, y, words in places),
+        (titled("circle", brief(words, 120), cx=x, cy=y, r=6) for x, y, words in places),
         class_="spots",
         stroke="none",
     )

@@ -23,6 +23,7 @@ class Cell:
         low: lower end of its interval, if known.
         high: upper end.
         note: other seeds, or why there is no value or no interval.
+        applies: False where the metric is no property of this model, as a gap is none of the model before.
     """
 
     role: str
@@ -30,11 +31,12 @@ class Cell:
     low: float | None = None
     high: float | None = None
     note: str = ""
+    applies: bool = True
 
     @property
     def text(self) -> str:
-        """The value in four significant digits, or "not measured"."""
-        return number(self.value)
+        """The value in four significant digits, or words for none."""
+        return number(self.value) if self.applies else "–"
 
     @property
     def interval(self) -> str:
@@ -55,6 +57,8 @@ class Line:
         gap: unlearned minus retrained; None if there is nothing to compare with.
         gap_interval: its interval in words, if stated.
         basis: what the numbers rest on: n, clusters, which half.
+        unit: what the number counts, for metrics that this page does not know.
+        parts: what a headline is made of, a sentence each.
     """
 
     metric: str
@@ -63,6 +67,8 @@ class Line:
     gap: float | None
     gap_interval: str
     basis: str
+    unit: str = ""
+    parts: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -72,12 +78,14 @@ class Line:
     @property
     def hint(self) -> str:
         """Unit and direction."""
-        known = [part for part in (names.explanation(self.metric), names.better(self.direction)) if part]
-        return "; ".join(known)
+        about = names.explanation(self.metric) or shorten(self.unit, 40)
+        return "; ".join(part for part in (about, names.better(self.direction)) if part)
 
     @property
     def gap_text(self) -> str:
         """The signed gap, or words for none."""
+        if self.metric in names.HEADLINES:
+            return "–"  # it is a gap already
         return "none" if self.gap is None else number(self.gap, signed=True)
 
     def cell(self, role: str) -> Cell | None:
@@ -145,25 +153,51 @@ def _line(name: str, half: str, by_role: Mapping[str, Mapping[str, Any]], roles:
     return Line(
         metric=name,
         direction=str(any_score.get("direction")),
-        cells=tuple(_cell(role, by_role) for role in roles),
+        cells=tuple(_cell(role, by_role, applies=name not in names.HEADLINES) for role in roles),
         gap=finite(unlearned.get("gap")),
         gap_interval=f"{number(gap_ends[0])} to {number(gap_ends[1])}" if gap_ends else "",
-        basis=_basis(any_score, half),
+        basis="" if name in names.HEADLINES else _basis(any_score, half),
+        unit=str(any_score.get("unit") or ""),
+        parts=_parts(unlearned.get("parts")),
     )
 
 
-def _cell(role: str, by_role: Mapping[str, Mapping[str, Any]]) -> Cell:
+def _parts(parts: object) -> tuple[str, ...]:
+    """What a headline rests on: it is never printed without, and a part that is missing says why."""
+    found = []
+    for part in parts[:40] if isinstance(parts, Sequence) and not isinstance(parts, str) else ():
+        title = names.title(str(part.get("name")))
+        if finite(part.get("value")) is None:
+            said = f"{title}: {part.get('reason') or NOT_MEASURED}"
+        else:
+            values = [(names.ROLES[role], part.get(role)) for role in ("original", "unlearned", "retrained")]
+            known = [f"{number(value)} {role}" for role, value in values if finite(value) is not None]
+            said = f"{title}: share {number(part['value'])}" + (f"; {listed(known)}" if known else "")
+            said += _said_gap(part.get("gap"), _ends(part.get("gap_interval")))
+        found.append(shorten(said, 400))
+    return tuple(found)
+
+
+def _said_gap(gap: object, ends: tuple[float, float] | None) -> str:
+    if finite(gap) is None:
+        return ""
+    return f"; gap {number(gap, signed=True)}" + (f" ({number(ends[0])} to {number(ends[1])})" if ends else "")
+
+
+def _cell(role: str, by_role: Mapping[str, Mapping[str, Any]], *, applies: bool) -> Cell:
     score = by_role.get(role)
     if score is None:
-        return Cell(role, None, note="not measured for this model")
+        return Cell(role, None, note="not measured for this model" if applies else "", applies=applies)
     value, ends = finite(score.get("value")), _ends(score.get("interval"))
     notes = []
     if value is None:
         notes.append(str(score.get("reason") or "no reason was recorded"))
     elif isinstance(score.get("interval"), str):
         notes.append(f"no interval: {score['interval']}")
-    elif ends is None:
-        notes.append(str(score.get("reason") or "no interval"))
+    elif ends is None and not score.get("reason"):
+        notes.append("no interval")
+    if value is not None and score.get("reason"):
+        notes.append(str(score["reason"]))
     others = [by_role[other] for other in by_role if other.startswith(f"{role}-")]
     if others:
         notes.append("other seeds: " + ", ".join(number(other.get("value")) for other in others[:8]))

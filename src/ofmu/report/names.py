@@ -32,9 +32,12 @@ _TITLES = {
     "mia_modified_entropy": ("Modified-entropy attack", "AUC: 1 = forget set still looks trained on"),
     "forgetting_gap": ("Forgetting gap", "0 = as retrained, 1 = nothing forgotten"),
     "retention_gap": ("Retention gap", "0 = as retrained, 1 = all ability lost"),
+    "forget_margin": ("Margin on the forget set", "logit of the label against the rest"),
+    "forget_entropy": ("Entropy on the forget set", "nats; high = unsure"),
     "privacy_gap": ("Privacy gap", "0 = as retrained; the worst attack counts"),
     "model_utility": ("Model utility", "harmonic mean of nine parts, 0 … 1"),
 }
+HEADLINES = frozenset({"forgetting_gap", "retention_gap", "privacy_gap"})
 _BETTER = {"up": "higher is better", "down": "lower is better", "as_retrained": "best: as retrained"}
 
 
@@ -63,7 +66,7 @@ def better(direction: object) -> str:
 
 def group(metric: str) -> str:
     """The part of the headline table that a metric belongs to."""
-    if metric.endswith("_gap"):
+    if metric in HEADLINES:
         return "Headlines against the retrained model"
     if metric.startswith("forget_"):
         return "What should be gone"

@@ -72,10 +72,14 @@ def _run_table(table: headline.Table, *, plain: bool) -> tuple[Table, list[str]]
         cells = [_cell(cell, line, reasons) for cell in line.cells]
         gap = [_text(line.gap_text)] if "retrained" in table.roles else []
         drawn.add_row(_text(line.title), *cells, *gap)
+        if any(cell.value is not None for cell in line.cells):
+            reasons += [f"{line.title}: {part}" for part in line.parts]
     return drawn, reasons
 
 
 def _cell(cell: Cell, line: Line, reasons: list[str]) -> Text:
+    if not cell.applies:
+        return _text("")
     if cell.value is None:
         reasons.append(clean(shorten(f"{line.title}, {names.role(cell.role)}: {cell.note}", 300)))
         return _text(NOT_MEASURED, "dim")

@@ -37,6 +37,16 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 
+def brief(text: str, limit: int) -> str:
+    r"""At most ``limit`` characters, counted after hidden ones were made visible: for labels of bounded size.
+
+    >>> brief("ab\x00cdef", 4)
+    'ab␀…'
+    """
+    visible = clean(text)
+    return visible if len(visible) <= limit else visible[: limit - 1] + "…"
+
+
 def finite(value: object) -> float | None:
     """The value as a number, or None for what is none: null, NaN, infinity, text.
 

@@ -1,1 +1,1 @@
-
+"""One run from configuration to folder."""

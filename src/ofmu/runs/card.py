@@ -37,8 +37,35 @@ def model_card(setup: Setup, identity: Identity) -> str:
         version=__version__,
         method=type(setup.method).name,
         paper=type(setup.method).paper,
-        count=len(setup.task.forget.ids),
+        count=len(setup.task.data["forget"].ids),
         model=identity.hashes["model"],
         forget=identity.hashes["forget"],
         retain=identity.hashes["retain"],
     )
+
+
+TRAINED = """---
+library_name: transformers
+tags: [ofmu]
+---
+
+# {name}, fine-tuned
+
+Trained by ofmu {version}: {steps} steps of {batch} examples.
+
+- model before: `{model}` (sha256 of the weights)
+- data: `{data}` (sha256)
+"""
+
+
+def training_card(name: str, hashes: dict[str, str], steps: int, batch: int) -> str:
+    """The card's text of a fine-tuned model.
+
+    Args:
+        name: of the model before.
+        hashes: of model and data.
+        steps: taken.
+        batch: examples of a step.
+    """
+    short = name.rstrip("/").split("/")[-1]
+    return TRAINED.format(name=short, version=__version__, steps=steps, batch=batch, **hashes)

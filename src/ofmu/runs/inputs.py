@@ -118,10 +118,11 @@ def _read_examples(config: Any) -> dict[str, Examples]:
         missing, given = ("--forget-ids", "--data") if ids is None else ("--data", "--forget-ids")
         raise InputError(f"{given} is given without {missing}; both are needed, or --forget and --retain")
     examples: dict[str, Examples] = {}
-    if data is not None:
+    if data is not None and ids is not None:
         if config.forget is not None or config.retain is not None:
             raise InputError("give either --data with --forget-ids, or --forget and --retain, not both")
-        examples["forget"], examples["retain"] = split_by_ids(read(data, name="data", **options), ids)
+        everything: Any = read(data, name="data", **options)
+        examples["forget"], examples["retain"] = split_by_ids(everything, ids)
     else:
         for name in ("forget", "retain"):
             if getattr(config, name) is None:
@@ -194,13 +195,15 @@ def read_model(source: Any, config: Any, **more: Any) -> Loaded:
 
 
 def others(config: Any) -> dict[str, Any]:
-    """Role → source of the models to compare with: base, retrained, retrained-2 …"""
+    """Role → source of the models to compare with: base, and one role for each retrained model."""
     found: dict[str, Any] = {}
     retrained: Sequence[Any] = config.retrained
     for number, source in enumerate(retrained, start=1):
         found["retrained" if number == 1 else f"retrained-{number}"] = source
     if config.base is not None:
         found["base"] = config.base
+    if getattr(config, "original", None) is not None:
+        found["original"] = config.original
     return found
 
 

@@ -16,6 +16,7 @@ import torch
 
 from ofmu.engine.method import Process, StepRecord
 from ofmu.engine.task import Task
+from ofmu.engine.work import Work
 from ofmu.errors import RunError
 from ofmu.models import sharding
 from ofmu.runs.checkpoint import Checkpoints
@@ -35,20 +36,21 @@ class Loop:
         process: the method under way.
         listener: is told every line.
         tracker: gets every line too.
-        identity: hashes of model and data; a checkpoint of other ones is refused.
         budget: most gradients; None for no limit.
-        check_every: steps between checks.
+        step_cost: gradients that a step usually takes.
+        check_every: steps between checks; None for no checks.
         checkpoint_seconds: seconds between checkpoints.
         checkpoint_steps: steps between checkpoints, in the place of seconds.
     """
 
     run: RunDirectory
-    task: Task
+    task: Work
     process: Process
     listener: Listener
     tracker: Tracker
     budget: float | None
-    check_every: int
+    step_cost: float
+    check_every: int | None
     checkpoint_seconds: float
     checkpoint_steps: int | None
     seconds: float = 0.0
@@ -78,6 +80,9 @@ class Loop:
         with torch.no_grad():
             for name, value in state["parameters"].items():
                 parameters[name].copy_(value)
+            for name, value in state["buffers"].items():
+                self._buffers()[name].copy_(value)
+        torch.set_rng_state(state["generator"])
         self.task.load_state_dict(state["task"])
         self.process.load_state_dict(state["process"])
         self.seconds = state["seconds"]
@@ -94,7 +99,7 @@ class Loop:
         with _interruptible() as asked:
             while not pace.ended:
                 started = time.perf_counter()
-                check = self._check() if pace.step % self.check_every == 0 else None
+                check = self._check() if self.check_every and pace.step % self.check_every == 0 else None
                 lr = pace.now()
                 record = self._step()
                 pace.step += 1
@@ -105,7 +110,7 @@ class Loop:
                     path = self._save()
                     if asked.is_set():
                         raise Interrupted(path)
-        check = self._check()
+        check = self._check() if self.check_every else None
         if self.main:
             self._history.append({"step": pace.step, "final": True, "checks": check})
             self.tracker.close()
@@ -121,7 +126,7 @@ class Loop:
 
     def ended(self) -> str:
         """How the run ended, in words."""
-        if self.task.goal is None:
+        if not isinstance(self.task, Task) or self.task.pace.fixed:
             return "all planned steps were taken"
         if self.task.pace.reached:
             return "forgetting reached its goal, and settled"
@@ -146,7 +151,9 @@ class Loop:
         kept = f"the checkpoint {last} is kept" if last else "there was no checkpoint yet"
         return f"{kept}; lower --learning-rate (it was {self.task.pace.learning_rate:.2g})"
 
-    def _check(self) -> dict[str, Any]:
+    def _check(self) -> dict[str, Any] | None:
+        if not isinstance(self.task, Task):
+            return None
         check = self.task.check()
         self.process.observe(check)
         if self.task.finished:
@@ -157,7 +164,7 @@ class Loop:
         if self.budget is None:
             return
         pace, spent = self.task.pace, self.task.meter.gradients
-        left = math.floor((self.budget - spent) / (spent / pace.step) + 1e-9)
+        left = math.floor((self.budget - spent) / self.step_cost + 1e-9)
         pace.at_most(pace.step + max(0, left))
 
     def _write(self, record: StepRecord, lr: float, check: dict[str, Any] | None) -> None:
@@ -185,6 +192,9 @@ class Loop:
             self.tracker.log(line)
             self.listener.step(line, self.task.pace.ends_at or self.task.pace.steps)
 
+    def _buffers(self) -> dict[str, Any]:
+        return dict(self.task.processes.unwrap(self.task.model).named_buffers())
+
     def _due(self) -> bool:
         if self.checkpoint_steps is not None:
             return self.task.pace.step % self.checkpoint_steps == 0
@@ -196,6 +206,8 @@ class Loop:
             {
                 "step": self.task.pace.step,
                 "parameters": dict(self.task.parameters),
+                "buffers": self._buffers(),
+                "generator": torch.get_rng_state(),
                 "task": self.task.state_dict(),
                 "process": self.process.state_dict(),
                 "seconds": self.seconds,

@@ -98,7 +98,7 @@ class Plan:
 
 def _seconds_of_a_gradient(setup: Setup) -> float:
     task = setup.task
-    draw = Draw(task.retain, tuple(range(min(task.batch_size, len(task.retain.ids)))))
+    draw = Draw(task.data["retain"], tuple(range(min(task.batch_size, len(task.data["retain"].ids)))))
     loss = BatchLoss(
         task.model,
         lambda rows, _: nll(rows),

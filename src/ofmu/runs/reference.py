@@ -22,12 +22,13 @@ def reference_sums(task: Task, cache: Path | None, model: str) -> dict[str, floa
     Returns:
         id → token sum of the loss, in nats.
     """
-    key = hashlib.sha256(f"{model} {task.forget.fingerprint}".encode()).hexdigest()[:32]
+    forget = task.data["forget"]
+    key = hashlib.sha256(f"{model} {forget.fingerprint}".encode()).hexdigest()[:32]
     path = None if cache is None else cache / f"reference-{key}.json"
     if path is not None and path.is_file():
         return json.loads(path.read_text(encoding="utf-8"))
-    everything = Draw(task.forget, tuple(range(len(task.forget.ids))))
-    sums = dict(zip(task.forget.ids, task.facts(everything, Rows.nll_sums).tolist()))
+    everything = Draw(forget, tuple(range(len(forget.ids))))
+    sums = dict(zip(forget.ids, task.facts(everything, Rows.nll_sums).tolist()))
     if path is not None and task.processes.main:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(sums), encoding="utf-8")

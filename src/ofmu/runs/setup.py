@@ -111,8 +111,7 @@ def prepare(
     task = Task(
         model=model,
         parameters=trainable(processes.unwrap(model)),
-        forget=sets.encoded["forget"],
-        retain=sets.encoded["retain"],
+        data={name: sets.encoded[name] for name in ("forget", "retain")},
         processes=processes,
         pace=Pace(learning_rate, steps, fixed=not method.wants_goal),
         batch_size=config.batch_size,
@@ -167,12 +166,12 @@ def largest_part(task: Task) -> int:
     Raises:
         InputError: not even one example fits.
     """
-    size = math.ceil(task.batch_size / task.processes.world)
+    size, retain = math.ceil(task.batch_size / task.processes.world), task.data["retain"]
     if task.processes.device.type != "cuda":
         return size
     while size >= 1:
-        longest = sorted(range(len(task.retain.ids)), key=lambda i: -int(task.retain.lengths[i]))
-        draw = Draw(task.retain, tuple(longest[: size * task.processes.world]))
+        longest = sorted(range(len(retain.ids)), key=lambda i: -int(retain.lengths[i]))
+        draw = Draw(retain, tuple(longest[: size * task.processes.world]))
         trial = BatchLoss(
             task.model,
             lambda rows, _: nll(rows),

@@ -39,9 +39,7 @@ IN_MEMORY = "in_memory"
 
 DEFAULT_METHOD = "ofmu"
 
-MAY_CHANGE = frozenset(
-    ("micro_batch_size", "gradient_checkpointing", "checkpoint_every", "checkpoint_steps", "log_to")
-)
+MAY_CHANGE = frozenset(("micro_batch_size", "gradient_checkpointing", "checkpoint_every", "checkpoint_steps", "log_to"))
 """Options that a run may go on with changed: they decide how it is computed and kept, not what is computed."""
 
 

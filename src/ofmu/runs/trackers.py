@@ -29,7 +29,7 @@ class Tracker:
         if self._accelerator is None or name is None:
             return
         self._accelerator.project_configuration.logging_dir = str(folder)
-        self._accelerator.log_with = [_known(name)]
+        self._accelerator.log_with = [_known(name)]  # pyright: ignore[reportAttributeAccessIssue]
         flat = {key: value if isinstance(value, int | float | str) else str(value) for key, value in settings.items()}
         self._accelerator.init_trackers("tensorboard" if name == "tensorboard" else folder.name, config=flat)
 

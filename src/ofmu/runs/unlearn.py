@@ -127,7 +127,7 @@ def _begin(
         if resume:
             identity.check(directory)
         loaded = adapt(loaded, config)
-        setup = prepare(config, loaded, sets, ranks, cache=directory.cache if directory.config.exists() else None)
+        setup = prepare(config, loaded, sets, ranks, cache=directory.cache)
     except BaseException:
         if loaded.keep is not None:
             loaded.keep.restore()
@@ -162,6 +162,7 @@ def _train(run: _Run, *, resume: bool) -> Loop:
         listener=run.listener,
         tracker=tracker,
         budget=config.budget,
+        step_cost=run.setup.method.gradients_a_step(),
         check_every=run.setup.check_every,
         checkpoint_seconds=config.checkpoint_every,
         checkpoint_steps=config.checkpoint_steps,

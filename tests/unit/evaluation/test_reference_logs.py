@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -93,12 +94,12 @@ def test_authors_widen_the_interval_as_the_page_says(logs):
     assert by_row == pytest.approx((0.347, 0.427), abs=0.006)
 
 
-def test_exact_memorization_of_logged_shares_goes_through_the_metric(logs, published, text_record):
+def test_exact_memorization_of_logged_shares_goes_through_the_metric(logs, text_record):
     found = columns(logs / "open_unlearning_tofu" / f"{MODELS[3]}.parquet")
     shares = found["exact_memorization"][found["task"] == "forget"]
-    counts = [next(n for n in range(1, 400) if abs(share * n - round(share * n)) < 1e-6) for share in shares[:40]]
-    correct = [place < round(share * n) for share, n in zip(shares, counts) for place in range(n)]
-    record = text_record({str(i): [0.0] * n for i, n in enumerate(counts)}, correct=correct)
+    exact = [Fraction(share).limit_denominator(150) for share in shares[:40]]
+    correct = [place < share.numerator for share in exact for place in range(share.denominator)]
+    record = text_record({str(i): [0.0] * share.denominator for i, share in enumerate(exact)}, correct=correct)
     score = ExactMemorization("forget").score(Records({("unlearned", "forget"): record}))
     assert score.value == pytest.approx(shares[:40].mean(), abs=1e-7)
     assert metric("exact_memorization") is ExactMemorization

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,10 +107,10 @@ def test_convnet_memorises_a_thousand_digits_with_wrong_labels() -> None:
     y[:100] = (y[:100] + torch.randint(1, 10, (100,), generator=torch.Generator().manual_seed(0))) % 10
     torch.manual_seed(0)
     model = ConvNetForImageClassification(ConvNetConfig())
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
     order = torch.Generator().manual_seed(0)
-    for _ in range(30):
-        for part in torch.randperm(1000, generator=order).split(50):
+    for _ in range(25):
+        for part in torch.randperm(1000, generator=order).split(100):
             optimiser.zero_grad()
             model(x[part], labels=y[part]).loss.backward()
             optimiser.step()
@@ -129,17 +127,3 @@ def test_convnet_round_trip(tmp_path: Path, channels: int) -> None:
     assert torch.equal(model(x).logits, back(x).logits)
     assert back.config.num_labels == 3
     assert model(x, labels=torch.tensor([0, 2])).loss == F.cross_entropy(model(x).logits, torch.tensor([0, 2]))
-
-
-def test_importing_the_room_is_enough_for_the_auto_classes_and_the_package_stays_light(tmp_path: Path) -> None:
-    ConvNetForImageClassification(ConvNetConfig()).save_pretrained(tmp_path)
-    code = (
-        "import sys, ofmu\n"
-        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules\n"
-        "import ofmu.models\n"
-        "assert 'peft' not in sys.modules\n"
-        "from transformers import AutoModelForImageClassification\n"
-        f"print(type(AutoModelForImageClassification.from_pretrained({str(tmp_path)!r})).__name__)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "ConvNetForImageClassification", done.stderr

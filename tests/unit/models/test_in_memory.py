@@ -12,7 +12,8 @@ from ofmu.models.adapters import add_lora, merge, remove
 from ofmu.models.convnet import ConvNetConfig, ConvNetForImageClassification
 from ofmu.models.keeping import Keep
 from ofmu.models.loading import load
-from tests.unit.models.conftest import WordTokenizer, tiny_llama
+
+from .small import WordTokenizer, tiny_llama
 
 
 @pytest.fixture
@@ -82,11 +83,16 @@ def test_restore_after_lora_is_taken_out(model: LlamaForCausalLM, tokens: torch.
 
 def test_keep_as_context_manager_restores_after_an_error(model: LlamaForCausalLM) -> None:
     before = facts(model)
-    with pytest.raises(ZeroDivisionError), Keep(model):
-        model.float().train()
-        model.set_attn_implementation("eager")
-        model.requires_grad_(True)
-        _ = 1 / 0
+
+    def spoil() -> None:
+        with Keep(model):
+            model.float().train()
+            model.set_attn_implementation("eager")
+            model.requires_grad_(True)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        spoil()
     assert facts(model) == before
     assert model.config._attn_implementation == "sdpa"
 

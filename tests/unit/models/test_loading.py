@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,8 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ofmu.errors import InputError
 from ofmu.models.convnet import ConvNetConfig, ConvNetForImageClassification
 from ofmu.models.loading import load
+from ofmu.models.processors import make_processor
 from ofmu.models.weights import fingerprint
-from tests.unit.models.conftest import WordTokenizer, tiny_llama
+
+from .small import WordTokenizer, tiny_llama
 
 
 def test_language_model_folder(stories: Path) -> None:
@@ -54,8 +58,6 @@ def test_fingerprint_sees_one_bit_one_name_and_no_order(stories: Path) -> None:
 
 
 def test_the_fingerprint_is_sha256_of_names_types_shapes_and_bytes() -> None:
-    import hashlib
-
     layer = torch.nn.Linear(2, 1)
     text = hashlib.sha256()
     for name, value in (("bias", layer.bias), ("weight", layer.weight)):
@@ -119,7 +121,7 @@ def test_random_weights_of_our_own_classifier(tmp_path: Path) -> None:
 def test_modality_that_does_not_fit_is_refused(stories: Path, resnet20: Path) -> None:
     with pytest.raises(InputError, match="model for text, but modality image"):
         load(stories, modality="image")
-    with pytest.raises(InputError, match="no config.json"):
+    with pytest.raises(InputError, match=r"no config\.json"):
         load(resnet20, modality="text")
 
 
@@ -130,7 +132,7 @@ def test_sharded_safetensors_and_a_missing_shard(tmp_path: Path) -> None:
     assert len(files) > 2
     assert load(tmp_path, tokenizer=WordTokenizer()).fingerprint == fingerprint(model)
     files[1].unlink()
-    with pytest.raises(InputError, match=f"{files[1].name} is missing"):
+    with pytest.raises(InputError, match=re.escape(f"{files[1].name} is missing")):
         load(tmp_path, tokenizer=WordTokenizer())
 
 
@@ -138,15 +140,13 @@ def test_pickled_weights_with_the_flag(tmp_path: Path) -> None:
     model = tiny_llama()
     model.config.save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"only pickled weights \(pytorch_model.bin\).*--allow-pickle"):
+    with pytest.raises(InputError, match=r"only pickled weights \(pytorch_model\.bin\).*--allow-pickle"):
         load(tmp_path, tokenizer=WordTokenizer())
     loaded = load(tmp_path, tokenizer=WordTokenizer(), allow_pickle=True)
     assert loaded.fingerprint == fingerprint(model)
 
 
 def test_a_processor_beside_the_model_wins(tmp_path: Path) -> None:
-    from ofmu.models.processors import make_processor
-
     ConvNetForImageClassification(ConvNetConfig()).save_pretrained(tmp_path)
     make_processor([0.1], [0.2], (8, 8)).save(tmp_path)
     loaded = load(tmp_path)

@@ -14,7 +14,8 @@ from transformers import BertConfig, BertModel, ResNetConfig, ResNetModel
 
 from ofmu.errors import InputError
 from ofmu.models.loading import load
-from tests.unit.models.conftest import WordTokenizer, tiny_llama
+
+from .small import WordTokenizer, tiny_llama
 
 
 def refusal(source: object, **options: object) -> str:

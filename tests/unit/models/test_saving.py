@@ -15,14 +15,14 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageClassification,
     AutoTokenizer,
-    GenerationConfig,
 )
 
 from ofmu.errors import RunError
 from ofmu.models.convnet import ConvNetConfig, ConvNetForImageClassification
 from ofmu.models.loading import load
 from ofmu.models.saving import save
-from tests.unit.models.conftest import WordTokenizer, tiny_llama
+
+from .small import WordTokenizer, tiny_llama
 
 
 def test_a_language_model_comes_back_byte_for_byte(stories: Path, tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_a_plain_module_gets_its_state_dict(tmp_path: Path) -> None:
 
 def test_a_model_with_contradicting_generation_settings_is_saved(tmp_path: Path) -> None:
     model = tiny_llama()
-    model.generation_config = GenerationConfig(do_sample=False, num_return_sequences=3, bos_token_id=1)
-    with pytest.raises(ValueError):
+    model.generation_config.num_return_sequences = 3  # greedy decoding has one
+    with pytest.raises(ValueError, match="num_return_sequences"):
         model.generation_config.validate(strict=True)
     save(load(model, tokenizer=WordTokenizer()), tmp_path / "m", card="x")
     assert json.loads((tmp_path / "m/generation_config.json").read_text())["bos_token_id"] == 1
@@ -130,7 +130,7 @@ def test_a_full_disk_leaves_the_old_model(stories: Path, tmp_path: Path, limit: 
 
 def test_a_place_that_cannot_be_written(stories: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot write the model to .*file/m: Not a directory"):
+    with pytest.raises(RunError, match=r"cannot write the model to .*file/m: .*file: File exists"):
         save(load(stories), tmp_path / "file/m", card="x")
 
 

@@ -8,7 +8,8 @@ import torch
 from ofmu.errors import RunError
 from ofmu.models.resnet import CifarResNetConfig, CifarResNetForImageClassification
 from ofmu.models.sharding import blocks, full_state, is_sharded, load_full_state, make_mesh, reshard
-from tests.unit.models.conftest import tiny_llama
+
+from .small import tiny_llama
 
 
 def test_one_process_cannot_shard() -> None:

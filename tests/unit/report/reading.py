@@ -11,10 +11,50 @@ from xml.etree import ElementTree
 from ofmu.report import page
 
 VOID = {"meta", "img", "br"}
-_KNOWN = set(
-    "html head meta title style body header main section footer h1 h2 h3 p a ul li dl dt dd div span table "
-    "caption thead tbody tr th td figure figcaption article pre img svg g path line rect circle polygon text".split()
-)
+_KNOWN = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "header",
+    "main",
+    "section",
+    "footer",
+    "h1",
+    "h2",
+    "h3",
+    "p",
+    "a",
+    "ul",
+    "li",
+    "dl",
+    "dt",
+    "dd",
+    "div",
+    "span",
+    "table",
+    "caption",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "figure",
+    "figcaption",
+    "article",
+    "pre",
+    "img",
+    "svg",
+    "g",
+    "path",
+    "line",
+    "rect",
+    "circle",
+    "polygon",
+    "text",
+}
 
 
 class Page(HTMLParser):
@@ -49,7 +89,8 @@ class Page(HTMLParser):
         self.attributes += [(tag, name, value or "") for name, value in attrs]
 
     def handle_endtag(self, tag: str) -> None:
-        assert self._open and self._open.pop() == tag, f"</{tag}> closes nothing"
+        last = self._open.pop() if self._open else None
+        assert last == tag, f"</{tag}> closes <{last}>"
 
     def handle_data(self, data: str) -> None:
         if not self._open or self._open[-1] != "style":
@@ -63,7 +104,8 @@ def check(html: str) -> Page:
         assert not name.startswith("on"), f"{tag} {name}={value}"
         assert name not in {"style", "srcset", "action", "formaction", "xlink:href", "background", "poster"}
         if name == "src":
-            assert tag == "img" and re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/=]+", value)
+            assert tag == "img"
+            assert re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/=]+", value)
         if name == "href":
             assert value == "#limits"
     assert "url(" not in "".join(re.findall(r"<style>.*?</style>", html, re.DOTALL))
@@ -80,6 +122,7 @@ def check(html: str) -> Page:
 
 def written(run: object, folder: Path, name: str = "report.html") -> Page:
     """Write a conftest.Run and read it back."""
-    assert dataclasses.is_dataclass(run) and not isinstance(run, type)
+    assert dataclasses.is_dataclass(run)
+    assert not isinstance(run, type)
     page.write(folder / name, **{field.name: getattr(run, field.name) for field in dataclasses.fields(run)})
     return check((folder / name).read_text(encoding="utf-8"))

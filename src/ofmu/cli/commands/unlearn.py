@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ofmu.cli import flags, settings, words
 from ofmu.cli.endings import say_measured
@@ -14,13 +13,13 @@ from ofmu.cli.plans import plan_lines
 from ofmu.cli.voice import Voice
 from ofmu.runs import stored
 from ofmu.runs.config import Unlearn
-from ofmu.runs.directory import CONFIG, RunDirectory
+from ofmu.runs.directory import RunDirectory
 
 TEXT = """Make a model forget examples and keep its abilities, and show both.
 
-`ofmu unlearn --model M --forget F --retain R --output RUN`; `ofmu unlearn METHOD --help` shows a method's options.
+ofmu unlearn --model M --forget F --retain R --output RUN; ofmu unlearn METHOD --help shows a method's options.
 """
-METHOD = "Method, see `ofmu methods`; `ofmu` if left out."
+METHOD = "Method, see ofmu methods; ofmu if left out."
 
 
 def command(given: list[str]) -> tuple[list[str], Callable[..., int]]:
@@ -28,7 +27,9 @@ def command(given: list[str]) -> tuple[list[str], Callable[..., int]]:
     common = [option for option in options(Unlearn) if option.path != "method"] + flags.told_options()
     switches = flags.switches(common)
     spelt = words.spell_out_resume(given, _method_names() if "--resume" in given else ())
-    name = _method_name(words.read(spelt, switches))
+    seen = words.read(spelt, switches)
+    only_help = bool({"--help", "-h"} & set(spelt)) and not seen.places
+    name = None if only_help else _method_name(seen, resume="--resume" in spelt)
     found = [*common, *(method_options(name) if name is not None else [])]
     spelt = words.join_switches(spelt, flags.switches(found))
     return spelt, flags.command(found, run, text=TEXT, place="METHOD", place_text=METHOD)
@@ -76,22 +77,20 @@ def _dry(config: Unlearn, given: Given, voice: Voice) -> int:
     return DONE
 
 
-def _method_name(seen: words.Words) -> str | None:
-    """The method among the words, in the run to be resumed, or in the file given; None to show none's options.
+def _method_name(seen: words.Words, *, resume: bool) -> str:
+    """The method among the words, in the file given, or in the run to be resumed.
 
     Raises:
         InputError: the file cannot be read.
     """
     if seen.places:
         return seen.places[0]
-    method: Any = None
-    stopped = RunDirectory(seen.values["--output"]).config if "--output" in seen.values else None
-    if "--config" in seen.values:
-        method = stored.read(seen.values["--config"]).get("method")
-    elif stopped is not None and stopped.is_file() and stopped.name == CONFIG:
-        method = stored.read(stopped).get("method")
-    named = stored.as_mapping(method)
-    name = named.get("name", stored.DEFAULT_METHOD) if isinstance(named, dict) else stored.DEFAULT_METHOD
+    file = seen.values.get("--config")
+    if file is None and resume and "--output" in seen.values:
+        stopped = RunDirectory(seen.values["--output"]).config
+        file = stopped if stopped.is_file() else None
+    method = stored.as_mapping(None if file is None else stored.read(file).get("method"))
+    name = method.get("name") if isinstance(method, dict) else None
     return name if isinstance(name, str) else stored.DEFAULT_METHOD
 
 

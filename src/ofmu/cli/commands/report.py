@@ -1,0 +1,42 @@
+"""``ofmu report``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ofmu.cli.failures import DONE
+from ofmu.cli.voice import Voice
+from ofmu.errors import InputError
+
+Switch = Annotated[bool, Parameter(negative=())]
+
+
+def command(given: list[str]) -> tuple[list[str], Callable[..., int]]:
+    """The words to parse, and the function to parse them for."""
+    return given, report
+
+
+def report(run: Path, /, *runs: Path, output: Path | None = None, json: Switch = False, quiet: Switch = False) -> int:
+    """Draw the report of runs again, each into a new HTML file; the runs stay untouched.
+
+    Args:
+        run: Folder of a finished run.
+        runs: More of them.
+        output: HTML file to write (of one run).
+        json: Print one JSON object.
+        quiet: Print nothing but the paths of the reports.
+    """
+    if output is not None and runs:
+        raise InputError(f"--output names one file, but {1 + len(runs)} runs were given; leave it out")
+    with Voice(json=json, quiet=quiet) as voice:
+        from ofmu.runs.report import draw
+
+        drawn = [draw(each, output) for each in (run, *runs)]
+        for path in drawn:
+            voice.say(f"report: {path}")
+        voice.result({"command": "report", "reports": [str(path) for path in drawn]}, *drawn)
+    return DONE

@@ -1,0 +1,123 @@
+"""Measuring models that somebody else may have unlearned."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import torch
+
+from ofmu.data.images import Transform
+from ofmu.engine.processes import Processes, processes
+from ofmu.errors import RunError
+from ofmu.evaluation.evaluate import summarise
+from ofmu.evaluation.records import Records
+from ofmu.runs import manifest, stored
+from ofmu.runs.config import Evaluate
+from ofmu.runs.directory import RunDirectory, write_json, write_text
+from ofmu.runs.drawing import draw_report
+from ofmu.runs.identity import Identity
+from ofmu.runs.inputs import Sets, check_others, read_model, read_sets
+from ofmu.runs.listener import Listener, Silent
+from ofmu.runs.measuring import measure, measure_others, reported, save_records
+from ofmu.runs.result import Result
+
+
+def evaluate(
+    config: Evaluate,
+    output: str | os.PathLike[str],
+    *,
+    listener: Listener | None = None,
+    transform: Transform | None = None,
+) -> Result:
+    """Measure an unlearned model beside the others given, and write a folder with metrics, records and report.
+
+    Args:
+        config: what to measure.
+        output: the folder, new or empty.
+        listener: is told how it goes; on the main process only.
+        transform: of images, in the place of the model's own processor.
+
+    Returns:
+        The finished evaluation; its `model` is None.
+
+    Raises:
+        InputError: something given cannot be used; nothing was written.
+        RunError: it failed on its way.
+    """
+    directory = RunDirectory(output)
+    directory.check_new()
+    with processes(device=config.device, precision=config.precision, parallel="auto") as ranks:
+        heard = listener if listener is not None and ranks.main else Silent()
+        try:
+            return _run(config, directory, ranks, heard, transform)
+        except OSError as error:
+            raise RunError(f"{error.filename or directory.path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def _run(
+    config: Evaluate,
+    directory: RunDirectory,
+    ranks: Processes,
+    listener: Listener,
+    transform: Transform | None,
+) -> Result:
+    started = time.perf_counter()
+    torch.manual_seed(config.seed)
+    listener.note("reading model and data")
+    loaded = read_model(config.model, config)
+    sets = read_sets(config, loaded, transform=transform)
+    check_others(config)
+    identity = Identity.of(loaded, sets)
+    if ranks.main:
+        directory.create()
+        write_text(directory.config, stored.to_yaml(config, identity.hashes))
+    for note in sets.notes:
+        listener.note(note)
+    records = Records()
+    chosen = reported(sets, config.seed)
+    listener.note("measuring the model")
+    model = loaded.model.to(ranks.device)
+    found = measure(
+        model, chosen, processes=ranks, batch_size=config.batch_size, fingerprint=loaded.fingerprint
+    )
+    for name, record in found.items():
+        records.add("unlearned", name, record)
+    if loaded.keep is not None:
+        loaded.keep.restore()
+    del model
+    compared = measure_others(
+        records, config, chosen, processes=ranks, batch_size=config.batch_size, listener=listener
+    )
+    cost = {"gradients": 0.0, "seconds": round(time.perf_counter() - started, 3)}
+    metrics = summarise(records, halves=sets.half_by_id(), seed=config.seed, cost=cost)
+    facts = _facts(config, sets, identity, compared, cost, ranks)
+    written = facts
+    if ranks.main:
+        save_records(records, directory.records)
+        write_json(directory.metrics, metrics)
+        draw_report(directory, records, metrics, facts, [], sets if config.show_examples else None)
+        written = manifest.write(directory, facts)
+    return Result(directory.path, None, metrics, [], written, directory.report, sets.notes)
+
+
+def _facts(
+    config: Evaluate,
+    sets: Sets,
+    identity: Identity,
+    compared: dict[str, str],
+    cost: dict[str, float],
+    ranks: Processes,
+) -> dict[str, object]:
+    return {
+        "command": "evaluate",
+        "ended": "all models were measured",
+        "inputs": identity.hashes,
+        "compared": compared,
+        "seed": config.seed,
+        **cost,
+        "peak_memory_mb": manifest.peak_memory_mb(),
+        "processes": ranks.world,
+        "environment": manifest.environment(str(ranks.device)),
+        "notes": list(sets.notes),
+    }

@@ -1,0 +1,166 @@
+"""Which numbers reach the table, which are left out, and what is said in their place."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from ofmu.report import course, examples, facts, limits
+from ofmu.report.headline import Cell, tables
+from ofmu.report.membership import loss_attack
+from ofmu.report.words import clean, count, duration, listed, number
+
+from .conftest import Run, score
+
+
+def only_cell(*scores: dict) -> Cell:
+    (table,) = tables({"scores": list(scores)})
+    return table.lines()[0].cells[0]
+
+
+def test_null_is_never_zero() -> None:
+    cell = only_cell(score("mia_loss", "unlearned", None, reason="no holdout"))
+    assert (cell.text, cell.interval, cell.note) == ("not measured", "", "no holdout")
+    assert only_cell(score("mia_loss", "unlearned", math.nan)).text == "not measured"
+    assert only_cell(score("mia_loss", "unlearned", 0.0)).text == "0"
+
+
+def test_intervals_that_are_none_are_explained() -> None:
+    assert only_cell(score("a", "unlearned", 1.0, interval="too few")).note == "no interval: too few"
+    assert only_cell(score("a", "unlearned", 1.0)).note == "no interval"
+    assert only_cell(score("a", "unlearned", 1.0, interval=[0.5, None])).interval == ""
+    assert only_cell(score("a", "unlearned", 1.0, interval=[0.5, 2])).interval == "0.5000 to 2.000"
+
+
+def test_what_steers_is_not_reported() -> None:
+    scores = [score("a", "unlearned", 1.0), score("a", "unlearned", 9.0, half="steer")]
+    (table,) = tables({"scores": scores})
+    assert [cell.value for line in table.lines() for cell in line.cells] == [1.0]
+    assert "1 score of the steering half left out: what steers is not reported." in table.notes
+
+
+def test_modes_never_share_a_table() -> None:
+    scores = [score("p", "unlearned", 1.0, mode="parity:muse"), score("p", "unlearned", 2.0)]
+    correct, parity = tables({"scores": scores})
+    assert (correct.mode, parity.mode) == ("correct", "parity:muse")
+    assert [line.cells[0].value for table in (correct, parity) for line in table.lines()] == [2.0, 1.0]
+
+
+def test_columns_are_the_roles_there_are() -> None:
+    (table,) = tables({"scores": [score("a", "unlearned", 1.0), score("b", "base", 2.0)]})
+    assert table.roles == ("unlearned", "base")
+    cell = table.lines()[1].cell("unlearned") if table.lines()[0].metric == "a" else table.lines()[0].cell("unlearned")
+    assert cell is not None
+    assert cell.note == "not measured for this model"
+    assert any("No model retrained without the data" in note for note in table.notes)
+
+
+def test_other_seeds_of_the_retrained_model_are_named() -> None:
+    scores = [
+        score("a", role, value) for role, value in (("retrained", 5.9), ("retrained-2", 5.8), ("retrained-3", 6.1))
+    ]
+    (table,) = tables({"scores": scores})
+    assert table.roles == ("retrained",)
+    assert "other seeds: 5.800, 6.100" in table.lines()[0].cells[0].note
+
+
+def test_basis_names_n_clusters_half_and_exclusions() -> None:
+    given = score("a", "unlearned", 1.0, half="whole", clusters=1, seeds=1, excluded={"7": "empty", "9": "empty"})
+    (table,) = tables({"scores": [given]})
+    assert table.lines()[0].basis == "n 200, 1 cluster, single seed, whole set, 2 left out (empty)"
+
+
+def test_area_equals_the_count_of_pairs() -> None:
+    forget, holdout = [0.1, 0.5, 0.5, 2.0, 3.0], [0.5, 1.0, 2.0, 2.5]
+    pairs = [(h > f) + 0.5 * (h == f) for f, h in itertools.product(forget, holdout)]
+    attack = loss_attack(forget, [*holdout, math.nan])
+    assert attack is not None
+    assert attack.area == pytest.approx(sum(pairs) / len(pairs), abs=1e-15)
+    assert (attack.false_positive[0], attack.true_positive[0]) == (0, 0)
+    assert (attack.false_positive[-1], attack.true_positive[-1]) == (1, 1)
+    assert loss_attack(forget, []) is None
+
+
+def test_best_remembered_and_worst_damaged() -> None:
+    losses = {
+        "original": {"forget": [0.1, 0.2, 0.3], "retain": [1.0, 1.0, 1.0, 1.0]},
+        "unlearned": {"forget": [5.0, 0.4, math.nan], "retain": [1.1, 3.0, 0.5, math.nan]},
+    }
+    ids = {"forget": ["f0", "f1", "f2"], "retain": ["r0", "r1", "r2", "r3"]}
+    best = examples.best_remembered(losses, ids)
+    assert [(row.id, row.before, row.after, row.retrained) for row in best] == [
+        ("f1", "0.2000", "0.4000", "not measured"),
+        ("f0", "0.1000", "5.000", "not measured"),
+    ]
+    assert [row.id for row in examples.worst_damaged(losses, ids)] == ["r1", "r0", "r2"]
+    assert examples.best_remembered(losses, {})[0].id == "row 1 of the set, from 0"
+    losses["original"]["retain"].pop()
+    assert examples.worst_damaged(losses, ids) == []
+
+
+def test_the_path_prefers_checks_to_noisy_batches(run: Run) -> None:
+    points, source = course.path(run.history)
+    assert source == "checks on the steering half"
+    assert len(points) == 12
+    for line in run.history:
+        line.pop("checks", None)
+    points, source = course.path(run.history)
+    assert source == "training batches, means of 6"
+    mean = sum(line["forget_loss"] for line in run.history[:6]) / 6
+    assert points[0][0] == pytest.approx(mean)
+
+
+def test_a_method_without_similarity_says_so(run: Run) -> None:
+    for line in run.history:
+        line |= {"similarity": None, "rho": None, "beta": None, "lambda_eff": None, "kappa": None}
+    figures, words = course.figures(run.history)
+    assert "Similarity of the two gradients" not in [figure.title for figure in figures]
+    assert words.startswith("Not recorded in this run, or no part of its method: similarity of the two gradients")
+
+
+def test_cost_falls_back_to_the_history(run: Run) -> None:
+    assert ("gradient evaluations", "480") in facts.cost({}, run.history)
+    assert ("wall-clock time", "3 min 12 s") in facts.cost({}, run.history)
+    assert facts.cost({}, []) == []
+
+
+def test_limits_depend_on_what_was_measured(run: Run) -> None:
+    def said() -> str:
+        return " ".join(limits.limits(run.metrics, run.distributions))
+
+    assert "How a model looks that never saw the data" not in said()
+    assert "brought back" in said()
+    run.metrics["scores"].append(score("forget_loss_relearned", "unlearned", 3.0, seeds=3))
+    assert "brought back" not in said()
+    assert "single seed" not in said()
+    run.without_role("retrained").without_set("holdout")
+    assert "How a model looks that never saw the data" in said()
+    assert "there was no holdout" in said()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1, "1.000"),
+        (9.99999, "10.000"),
+        (0.00005, "5.0×10⁻⁵"),
+        (12345678, "1.2×10⁷"),
+        (True, "not measured"),
+        ("5", "not measured"),
+        (-0.0, "0"),
+        (0.0005, "0.0005"),
+    ],
+)
+def test_numbers(value: object, expected: str) -> None:
+    assert number(value) == expected
+
+
+def test_words_of_times_and_lists() -> None:
+    assert [duration(s) for s in (0, 59.94, 60, 3_599.6, None)] == [
+        "0.0 s", "59.9 s", "1 min 0 s", "1 h 0 min", "not measured",
+    ]  # fmt: skip
+    assert [count(n) for n in (0, 1_000.0, 1.5, None)] == ["0", "1,000", "1.5", "not measured"]
+    assert [listed(parts) for parts in ([], ["a"], ["a", "b"])] == ["", "a", "a and b"]
+    assert clean("a\r\nb\rc\td") == "a\nb␍c\td"
