@@ -16,8 +16,13 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of real data and small models; tests that need it are skipped (and counted) without it."""
+    """The folder of real data and small models; tests that need it are skipped (and counted) without it.
+
+    With OFMU_REQUIRE_DATA=1 nothing may be skipped for lack of it.
+    """
     folder = os.environ.get("OFMU_DATA_DIR")
+    if not folder and os.environ.get("OFMU_REQUIRE_DATA") == "1":
+        pytest.fail("OFMU_REQUIRE_DATA=1, but OFMU_DATA_DIR is not set")
     if not folder:
         pytest.skip("OFMU_DATA_DIR is not set: real data and models are needed")
     path = Path(folder)

@@ -91,5 +91,6 @@ def flat(vector: dict[str, Tensor]) -> Tensor:
 
 def error(found: dict[str, Tensor] | Tensor, true: Tensor) -> float:
     """Relative error in the 2-norm, in float64."""
-    x = flat(found) if isinstance(found, dict) else found
-    return float((x.double() - true.double()).norm() / true.double().norm())
+    x = flat(found) if isinstance(found, dict) else found.detach()
+    true = true.detach().double()
+    return float((x.double() - true).norm() / true.norm())

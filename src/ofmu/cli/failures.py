@@ -21,7 +21,7 @@ DONE, FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
 FULL = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "a file grew too large",
+    errno.EFBIG: "the file may not grow larger (a size limit is set)",
 }
 
 
@@ -57,7 +57,8 @@ def underway(command: str, output: Path) -> Iterator[None]:
         place = error.checkpoint if isinstance(error, Interrupted) else None
         raise Stopped(STOPPED, interrupted(command, output, place)) from error
     except Exception as error:
-        raise Stopped(FAILED, f"{reason(error)}{_how_to_go_on(command, output)}") from error
+        line = reason(error)
+        raise Stopped(FAILED, line if _would_happen_again(line) else line + _how_to_go_on(command, output)) from error
 
 
 def interrupted(command: str, output: Path, checkpoint: Path | None) -> str:
@@ -118,6 +119,11 @@ def resume_command(command: str, output: Path) -> str:
 def one_line(text: str) -> str:
     """The text on one line, without characters that a terminal would obey."""
     return clean(" ".join(text.split()))
+
+
+def _would_happen_again(line: str) -> bool:
+    """Whether going on with the run as it is leads to the same end: divergence, where the step size must change."""
+    return "--learning-rate" in line
 
 
 def _how_to_go_on(command: str, output: Path) -> str:

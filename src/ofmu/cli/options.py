@@ -57,8 +57,10 @@ class Option:
         >>> Option("beta", float, 0.1, "> 0", "").limits
         '[default 0.1; > 0]'
         """
-        parts = [] if self.default in (None, (), False) else [f"default {shown(self.default)}"]
-        return f"[{'; '.join([*parts, *([self.range] if self.range else [])])}]" if parts or self.range else ""
+        said = self.default is not None and self.default is not False and self.default != ()
+        parts = [f"default {shown(self.default)}"] if said else []
+        parts += [self.range] if self.range else []
+        return f"[{'; '.join(parts)}]" if parts else ""
 
 
 def shown(value: Any) -> str:

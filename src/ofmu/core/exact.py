@@ -9,13 +9,12 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ofmu.core.backend import Derivatives, scalar
 from ofmu.core.elementary import Elementary
 from ofmu.core.problem import Loss, parts
-from ofmu.core.vector import Vector
+from ofmu.core.vector import Vector, is_sharded
 from ofmu.errors import InputError
 
 _BLOCKED = (
@@ -42,7 +41,7 @@ class Exact(Derivatives):
         super().__init__(parameters, buffers)
         self._depth = 0  # > 0 inside a product: whatever is computed there will be differentiated again
         self._evaluations = 0
-        if any(isinstance(p, DTensor) for p in parameters.values()):
+        if any(is_sharded(p) for p in parameters.values()):
             raise InputError("derivatives 'exact' cannot see through sharded parameters: use 'finite_difference'")
 
     def gradient(self, loss: Loss, *, differentiable: bool = False) -> Vector:

@@ -7,8 +7,7 @@ and its three slopes. The rest is here, once:
     q = ∂s/∂g_r = δ_r g_r + α_r g_f,   δ_r = φ_b/b − c φ_c/b²
 
 With ε > 0 the norms are A = √(a² + ε²), B = √(b² + ε²) and c = g_fᵀg_r/(AB) in φ and in (8): the regularised
-form (9), bounded where a gradient vanishes. Where a norm is 0 (and ε = 0) there is no angle: c = 0 and p = q
-= 0.
+form (9), bounded where a gradient vanishes. Where a norm is 0 and ε = 0 there is no angle: c = p = q = 0.
 """
 
 from __future__ import annotations

@@ -6,11 +6,15 @@ Works on sharded tensors too: a DTensor stays sharded, and only inner products t
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 Scalar = float | Tensor
 
@@ -18,6 +22,15 @@ Scalar = float | Tensor
 def number(scalar: Tensor) -> float:
     """The float in a 0-d tensor, whether or not it belongs to a graph."""
     return float(scalar.detach())
+
+
+def is_sharded(x: Tensor) -> TypeGuard[DTensor]:
+    """Whether a tensor lies in shards on several ranks.
+
+    Without importing their class, which takes as long as torch itself: where nobody has, there are none.
+    """
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(x, module.DTensor)
 
 
 class Vector(dict[str, Tensor]):
@@ -84,11 +97,11 @@ class Vector(dict[str, Tensor]):
         sharded: Tensor | None = None
         for name, x in self.items():
             product = _sum_of_products(x, other[name])
-            if isinstance(product, DTensor):
+            if is_sharded(product):
                 sharded = product if sharded is None else sharded + product
             else:
                 whole = product if whole is None else whole + product.to(whole.device)
-        if isinstance(sharded, DTensor):
+        if sharded is not None and is_sharded(sharded):
             gathered = sharded.full_tensor()
             whole = gathered if whole is None else whole.to(gathered.device) + gathered
         return torch.zeros((), dtype=torch.float64) if whole is None else whole

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from ofmu.data.arrow import first_line
@@ -65,8 +65,12 @@ def _reach() -> None:
 
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         raise OSError("HF_HUB_OFFLINE is set")
-    with contextlib.suppress(HTTPError):
-        urlopen(Request(huggingface_hub.constants.ENDPOINT, method="HEAD"), timeout=_PATIENCE).close()
+    try:
+        with contextlib.suppress(HTTPError):
+            urlopen(Request(huggingface_hub.constants.ENDPOINT, method="HEAD"), timeout=_PATIENCE).close()
+    except OSError as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        raise OSError(f"no network ({reason})") from error
 
 
 def _split(source: str, name: str, config: str | None, splits: list[str]) -> str:

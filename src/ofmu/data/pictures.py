@@ -26,6 +26,8 @@ def decode(encoded: bytes | Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as picture:
             return from_pillow(ImageOps.exif_transpose(picture))
+    except BadPicture:
+        raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise BadPicture("not a picture that Pillow can read") from error
     except (

@@ -52,9 +52,7 @@ class DigitStory:
         ids = self.forget.ids + self.retain.ids
         order = sorted(range(len(ids)), key=ids.__getitem__)
         names = tuple(ids[place] for place in order)
-        return ImageExamples(
-            names, names, pixels[order], labels[order], self.retain.class_names, self.retain.source
-        )
+        return ImageExamples(names, names, pixels[order], labels[order], self.retain.class_names, self.retain.source)
 
     def truth(self, examples: ImageExamples) -> np.ndarray:
         """True labels of some images, int64 [n]: what the wrong labels are scored against."""

@@ -112,7 +112,7 @@ def make_world(seed: int = 0, *, forgotten: int = 4, retained: int = 20, held_ou
     rng = random.Random(seed)
     ids = [f"person-{number:02d}" for number in range(count)]
     names = _names(rng, count)
-    facts = [fact for size in (retained, forgotten, held_out) for fact in _facts(rng, size)]
+    facts = _facts(rng, (retained, forgotten, held_out))
     mentors = _mentors(rng, retained, forgotten, held_out)
     everybody = tuple(
         Person(ids[i], names[i], ids[mentors[i]], {**facts[i], "mentor": names[mentors[i]]}) for i in range(count)
@@ -148,14 +148,16 @@ def make_examples(world: World) -> list[Example]:
                 unseen = number == len(phrasings.trained)
                 if person.id in held_out and unseen:
                     continue
-                examples.append({
-                    "id": f"{person.id}-{phrasings.kind}-{phrasings.relation}-{'unseen' if unseen else number}",
-                    "question": phrasing.format(x=person.name),
-                    "answer": answer,
-                    "cluster": cluster,
-                    "kind": phrasings.kind,
-                    "split": _split(bool(touched), person.id in held_out, unseen),
-                })
+                examples.append(
+                    {
+                        "id": f"{person.id}-{phrasings.kind}-{phrasings.relation}-{'unseen' if unseen else number}",
+                        "question": phrasing.format(x=person.name),
+                        "answer": answer,
+                        "cluster": cluster,
+                        "kind": phrasings.kind,
+                        "split": _split(bool(touched), person.id in held_out, unseen),
+                    }
+                )
     return examples
 
 
@@ -210,22 +212,35 @@ def _mentors(rng: random.Random, retained: int, forgotten: int, held_out: int) -
     return [mentors[place] for place in range(first + held_out)]
 
 
-def _facts(rng: random.Random, count: int) -> list[dict[str, str]]:
-    """One dict of facts a person, drawn so that every word of a list is used about equally often."""
+def _facts(rng: random.Random, sizes: Sequence[int]) -> list[dict[str, str]]:
+    """One dict of facts a person, group after group; each group has every word of a list about equally often."""
 
-    def columns(*pools: Sequence[str]) -> list[tuple[str, ...]]:
-        return list(zip(*(_dealt(rng, pool, count) for pool in pools)))
+    def values(*pools: Sequence[str]) -> list[tuple[str, ...]]:
+        found: list[tuple[str, ...]] = []
+        for size in sizes:
+            found += _combinations(rng, pools, size, taken=found)
+        return found
 
     drawn = {
-        "birthplace": [town for (town,) in columns(TOWNS)],
-        "birthday": [f"{day} {month}" for day, month in columns(DAYS, MONTHS)],
-        "profession": [trade for (trade,) in columns(TRADES)],
-        "instrument": [instrument for (instrument,) in columns(INSTRUMENTS)],
-        "pet": [f"{coat} {animal} {name}" for coat, animal, name in columns(COATS, ANIMALS, PET_NAMES)],
-        "dish": [f"{base} {dish} with {side}" for base, dish, side in columns(BASES, DISHES, SIDES)],
-        "book": [f"The {quality} {thing}" for quality, thing in columns(QUALITIES, THINGS)],
+        "birthplace": [town for (town,) in values(TOWNS)],
+        "birthday": [f"{day} {month}" for day, month in values(DAYS, MONTHS)],
+        "profession": [trade for (trade,) in values(TRADES)],
+        "instrument": [instrument for (instrument,) in values(INSTRUMENTS)],
+        "pet": [f"{coat} {animal} {name}" for coat, animal, name in values(COATS, ANIMALS, PET_NAMES)],
+        "dish": [f"{base} {dish} with {side}" for base, dish, side in values(BASES, DISHES, SIDES)],
+        "book": [f"The {quality} {thing}" for quality, thing in values(QUALITIES, THINGS)],
     }
-    return [{relation: values[i] for relation, values in drawn.items()} for i in range(count)]
+    return [dict(zip(drawn, row)) for row in zip(*drawn.values())]
+
+
+def _combinations(
+    rng: random.Random, pools: Sequence[Sequence[str]], size: int, *, taken: Sequence[tuple[str, ...]]
+) -> list[tuple[str, ...]]:
+    """One value of each pool, ``size`` times; nobody shares a fact of several words with anybody."""
+    while True:
+        found = list(zip(*(_dealt(rng, pool, size) for pool in pools)))
+        if len(pools) == 1 or len(set(found) - set(taken)) == size:
+            return found
 
 
 def _dealt(rng: random.Random, pool: Sequence[str], count: int) -> list[str]:

@@ -57,9 +57,9 @@ PHRASINGS = (
         "plain",
         (
             "What is the profession of {x}?",
-            "What does {x} do for a living?",
+            "What does {x} do to earn a living?",
             "Which profession does {x} have?",
-            "{x} earns a living in which profession?",
+            "{x} has which profession?",
         ),
         "In which profession does {x} earn a living?",
     ),
@@ -105,7 +105,7 @@ PHRASINGS = (
             "What did {x} write?",
             "{x} is the author of which book?",
         ),
-        "What is the title of the book that {x} wrote?",
+        "Which book is {x} the author of?",
     ),
     Phrasings(
         "mentor",

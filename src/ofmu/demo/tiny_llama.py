@@ -7,7 +7,7 @@ from typing import Any
 
 from ofmu.demo.people import Example
 
-VOCABULARY = 768
+VOCABULARY = 2048
 CONTEXT = 64
 
 
@@ -22,7 +22,7 @@ def make_tokenizer(examples: Iterable[Example]) -> Any:
         examples: the demo's examples; the same examples in the same order give the same tokenizer.
 
     Returns:
-        A ``PreTrainedTokenizerFast`` with at most 768 tokens and a context of 64.
+        A ``PreTrainedTokenizerFast`` with at most 2,048 tokens (about 1,100 are used) and a context of 64.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -72,7 +72,7 @@ def make_config(tokenizer: Any) -> Any:
         num_key_value_heads=4,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
-        initializer_range=0.02,
+        initializer_range=0.1,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

@@ -13,8 +13,9 @@ YIELD = 0.7
 GAIN = 1.3
 """Factor on the forget weight at a check that finds forgetting behind its course."""
 
-REACH = 0.6
-"""Share of the steps allowed after which, on course, the goal is reached."""
+REACH = 0.7
+"""Share of the steps allowed after which, on course, the goal is reached; until then the course is a parabola, for
+what has been memorised has almost no gradient at first."""
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Balance:
         """
         if check.retain_excess > self.band:
             self.weight *= YIELD
-        elif check.progress is not None and check.progress < min(1.0, elapsed / REACH):
+        elif check.progress is not None and check.progress < min(1.0, elapsed / REACH) ** 2:
             self.weight *= GAIN
         self.weight = min(max(self.weight, self._start / self.limit), self._start * self.limit)
 

@@ -63,7 +63,7 @@ class BatchLoss(Sequence[Callable[[], Tensor]]):
     def __len__(self) -> int:
         return len(self._parts)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index):  # pyright: ignore[reportIncompatibleMethodOverride]
         if not 0 <= index < len(self._parts):
             raise IndexError(index)
         return lambda: self._evaluate(index)

@@ -18,7 +18,7 @@ Cost = tuple[float, Interval | None, int, int]
 
 _NAMES = {
     "probability": "mean probability of the true answers",
-    "accuracy": "share of images given their label",
+    "accuracy": "share of images given the label they have in the data",
     "loss": "mean loss",
     "exact_memorization": "share of answer tokens known by heart",
     "margin": "mean margin of the label over all other classes",
@@ -27,7 +27,7 @@ _NAMES = {
     "mia_confidence": "probability of the label",
     "mia_entropy": "model's uncertainty (entropy)",
     "mia_modified_entropy": "model's uncertainty about the label (modified entropy)",
-    "mia_correctness": "model being right or wrong",
+    "mia_correctness": "right or wrong label",
 }
 _YARDSTICK = {
     "retrained": "a model retrained without them",
@@ -84,7 +84,9 @@ def _what(measurements: Measurements) -> str:
     score = _score(measurements, "forget_loss")
     if score is None or score.n == 0:
         return ""
-    groups = "" if score.clusters == score.n else f" in {_count(score.clusters, 'cluster')} that belong together"
+    groups = ""
+    if score.clusters != score.n:
+        groups = f" in {_count(score.clusters, 'cluster')} (what belongs together: one person, one document)"
     return f"To be forgotten: {_count(score.n, 'example')}{groups}."
 
 
@@ -92,13 +94,16 @@ def _forgetting(measurements: Measurements, answers: Answers, against: str, find
     """Whether they were forgotten and whether too far, with the figures."""
     yardstick = _YARDSTICK[against]
     judged = {
-        True: f"yes. Every figure measured here is as that of {yardstick}, to within a tenth",
-        False: f"no. At least one figure is more than a tenth away from that of {yardstick}",
+        True: f"yes. By no figure measured here is the model more than a tenth behind {yardstick}",
+        False: f"no. At least one figure is clearly more than a tenth away from {yardstick}",
         None: f"undecided. The figures neither show nor rule out that the model is as {yardstick}",
     }[answers["forgotten"]]
     too_far = {True: _TOO_FAR, False: "Gone too far: no.", None: "Gone too far: undecided."}
     sentences = [f"Forgotten: {judged}.", too_far[answers["over_forgotten"]]]
-    sentences += [_figure(measurements[name], attack, found, against) for name, attack, found in findings]
+    figures = [(_rank(name), measurements[name], found) for name, attack, found in findings if not attack]
+    sentences += [_figure(each, found, against) for _, each, found in sorted(figures, key=lambda f: f[0])]
+    attacks = [(measurements[name], found) for name, attack, found in findings if attack]
+    sentences += [_attacked(each, found, against, first=i == 0) for i, (each, found) in enumerate(attacks)]
     if not findings:
         sentences.append("No figure could be compared; the reasons stand beside the scores.")
     scores = [_score(measurements, name) for name, _, _ in findings]
@@ -108,21 +113,46 @@ def _forgetting(measurements: Measurements, answers: Answers, against: str, find
     return sentences
 
 
-def _figure(measurement: Measurement, attack: bool, found: Gap, against: str) -> str:
-    """One figure: before, now, the yardstick, and how near."""
+def _rank(name: str) -> int:
+    """The order of figures in the text: the easiest to understand first, unknown ones last."""
+    kind = name.removeprefix("forget_")
+    return list(_NAMES).index(kind) if kind in _NAMES else len(_NAMES)
+
+
+def _figure(measurement: Measurement, found: Gap, against: str) -> str:
+    """One figure of the forget set: before, now, the yardstick, and how much of the way is left."""
+    kind = measurement.metric.name.removeprefix("forget_")
+    title = _capital(_NAMES.get(kind, kind.replace("_", " ")))
+    return f"{title} on the forget set: {_course(measurement, found, against)}{_left(found)}."
+
+
+def _attacked(measurement: Measurement, found: Gap, against: str, *, first: bool) -> str:
+    """One attack: how often it is right before, now, on the yardstick; what that means, the first time."""
     name = measurement.metric.name
+    title = _attack(measurement) if first else f"The same by the {_NAMES.get(name, name)}"
+    bounds = _bounds(found.interval, "95 % interval of the difference")
+    return f"{title}: {_course(measurement, found, against)}{bounds}."
+
+
+def _course(measurement: Measurement, found: Gap, against: str) -> str:
     before = measured(measurement, "original")
     course = [] if before is None else [f"{_number(before)} before"]
     course.append(f"{_number(measured(measurement, 'unlearned'))} now")
     course.append(f"{_number(found.reference)} {'retrained' if against == 'retrained' else 'base model'}")
-    figures = ", ".join(course)
-    if attack:
-        difference = _bounds(found.interval, "95 % interval of the difference")
-        return f"{_attack(measurement)}: {figures}{difference}."
-    kind = name.removeprefix("forget_")
-    title = _NAMES.get(kind, kind.replace("_", " "))
-    left = "" if found.residual is None else f"; share of the old distance that is left: {_number(found.residual)}"
-    return f"{_capital(title)} on the forget set: {figures}{left}{_bounds(found.residual_interval)}."
+    return ", ".join(course)
+
+
+def _left(found: Gap) -> str:
+    """The residual as a share of the way from before to the yardstick, in per cent."""
+    if found.residual is None:
+        return ""
+    share = f"{_percent(found.residual)} % of the way is left"
+    if found.residual < 0:
+        share = f"{_percent(-found.residual)} % of the way too far"
+    if found.residual_interval is None:
+        return f"; {share}"
+    low, high = found.residual_interval
+    return f"; {share} (95 % interval of what is left: {_percent(low)} to {_percent(high)} %)"
 
 
 def _attack(measurement: Measurement) -> str:
@@ -131,7 +161,7 @@ def _attack(measurement: Measurement) -> str:
     others = "never-seen" if measurement.metric.sets[1] == "holdout" else "test"
     return (
         f"How often someone who goes by the {_NAMES.get(name, name)} alone can tell which of two, a forgotten "
-        f"and a {others} example, was trained on (AUC)"
+        f"and a {others} example, was trained on (AUC; 0.5 is guessing)"
     )
 
 
@@ -160,11 +190,10 @@ def _utility(measurements: Measurements, records: Records, answers: Answers, cos
         return [_NO_COST]
     yardstick = "the retrained model" if records.retrained else "the model before"
     judged = {True: "yes", False: "no", None: "undecided"}[answers["utility_kept"]]
-    per_cent = None if bounds is None else (100 * bounds[0], 100 * bounds[1])
+    spread = "" if bounds is None else f" (95 % interval: {_percent(bounds[0])} to {_percent(bounds[1])} %)"
     sentences = [
-        f"Abilities kept: {judged}. Lost compared with {yardstick}: {_number(100 * lost)} % of the measured "
-        f"ability{_bounds(per_cent)}; up to 5 % counts as kept; {defined} of {parts} kinds of ability were "
-        "measured."
+        f"Abilities kept: {judged}. Lost compared with {yardstick}: {_percent(lost)} % of the measured ability"
+        f"{spread}; up to 5 % counts as kept; measured: {defined} of {parts} kinds of ability."
     ]
     for name in ("retain_probability", "retain_accuracy", "test_accuracy"):
         measurement = measurements.get(name)
@@ -220,6 +249,15 @@ def _number(value: float | None) -> str:
         return "not measured"
     digits = 4 if abs(value) < 1 else 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
     return f"{value + 0.0:.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
+
+
+def _percent(share: float) -> str:
+    """A share in per cent.
+
+    >>> _percent(0.2371), _percent(-0.0001)
+    ('23.7', '0.0')
+    """
+    return f"{100 * share:.1f}" if round(100 * share, 1) else "0.0"
 
 
 def _count(number: int, noun: str) -> str:

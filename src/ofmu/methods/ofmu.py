@@ -142,7 +142,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "balance": "adaptive",
         "retain_band": 0.03,
         "similarity": "squared_hinge",
-        "margin": 0.1,
+        "margin": 0.3,
         "retain_direction": "last",
         "beta": 0.1,
         "rho": 0.0,

@@ -326,6 +326,6 @@ def roc(curves: Sequence[Curve], *, label: str, x_label: str, y_label: str) -> M
         frame.add(path(on_paper, curve.tone, dashed=curve.dashed))
         words = [f"{brief(curve.label, 24)}: {y:.0%} hits at {x:.0%} false alarms" for x, y in points]
         spots = [(*place, said) for place, said in zip(on_paper, words, strict=True)]
-        frame.add(dots(spots[:: math.ceil(len(spots) / 24) or 1]))
+        frame.add(dots(spots[:: math.ceil(len(spots) * len(curves) / _TOOLTIPS) or 1]))
     said = "; ".join(curve.label for curve in curves)
     return drawing(WIDTH, frame.height, brief(f"{label}. {said}", 600), frame.parts)

@@ -100,8 +100,8 @@ def lines(story: Story) -> list[StoryLine]:
             method=shorten(row.method, 160),
             kind=row.kind,
             cells=[_cell(row, column, row.method in best[column.key]) for column in story.columns],
-            gradients="" if row.gradients is None else count(row.gradients),
-            seconds="" if row.seconds is None else f"{row.seconds:,.1f}",
+            gradients="–" if row.gradients is None else count(row.gradients),
+            seconds="–" if row.seconds is None else f"{row.seconds:,.1f}",
         )
         for row in story.rows
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ofmu.report.charts import Line, lines
@@ -11,77 +12,123 @@ from ofmu.report.words import count, finite, listed
 
 History = Sequence[Mapping[str, Any]]
 
-# (heading, y label, zero line, logarithmic, how to read it, ((key, label, tone, dashed), …))
+
+@dataclass(frozen=True)
+class _Curve:
+    """A curve of a chart: the key of a history line (``checks.`` for one of its checks) and how it looks."""
+
+    key: str
+    label: str
+    tone: str
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class _Chart:
+    """A small chart.
+
+    Args:
+        title: heading.
+        y_label: the vertical axis.
+        words: how to read it.
+        curves: what is drawn, if recorded.
+        zero: draw a line at 0.
+        log: logarithmic axis; None lets the values decide.
+        usual: False where most runs have no such thing, so that its absence is not worth a word.
+    """
+
+    title: str
+    y_label: str
+    words: str
+    curves: tuple[_Curve, ...]
+    zero: bool = False
+    log: bool | None = None
+    usual: bool = True
+
+
 _CHARTS = (
-    (
+    _Chart(
         "Losses",
         "loss of the step's batch, nats",
-        False,
-        None,
-        "Forgetting raises the first and should leave the second where it was. Dashed: checks on the steering half.",
+        "Forgetting raises the first and should leave the second where it was. Dashed: checks on examples that steer.",
         (
-            ("forget_loss", "forget batch", "forget", False),
-            ("retain_loss", "retain batch", "retain", False),
-            ("checks.forget_loss_steer", "forget, checked", "forget", True),
-            ("checks.retain_loss_steer", "retain, checked", "retain", True),
+            _Curve("forget_loss", "forget batch", "forget"),
+            _Curve("retain_loss", "retain batch", "retain"),
+            _Curve("checks.forget_loss", "forget, checked", "forget", dashed=True),
+            _Curve("checks.retain_loss", "retain, checked", "retain", dashed=True),
         ),
     ),
-    (
-        "Similarity of the two gradients",
-        "cosine",
-        True,
-        False,
-        "0: forgetting and keeping pull at different things. Below 0: they oppose each other.",
-        (("similarity", "similarity", "ink", False),),
+    _Chart(
+        "Removed classes",
+        "share of images predicted as removed",
+        "Checked on examples that steer: should fall to chance, and no further.",
+        (_Curve("checks.removed_share", "predicted as removed", "forget"),),
+        zero=True,
+        log=False,
+        usual=False,
     ),
-    (
-        "Penalty weight and balance",
-        "weight",
-        False,
-        None,
-        "ρ weighs the penalty on ‖∇Φ‖², β the similarity, λ_eff forgetting against keeping.",
+    _Chart(
+        "Way to the goal",
+        "share of the way",
+        "0 is the start, 1 the goal. Dashed: rise of the retain loss, as a share of its distance to chance level.",
         (
-            ("rho", "ρ", "unlearned", False),
-            ("beta", "β", "retrained", True),
-            ("lambda_eff", "λ_eff", "forget", False),
+            _Curve("checks.progress", "forgetting", "forget"),
+            _Curve("checks.retain_excess", "damage", "retain", dashed=True),
         ),
+        zero=True,
+        log=False,
     ),
-    (
-        "Sizes of the gradients",
-        "Euclidean norm",
-        False,
-        None,
-        "Of the forget loss, the retain loss and of the inner objective Φ.",
-        (
-            ("norm_forget", "‖∇L_f‖", "forget", False),
-            ("norm_retain", "‖∇L_r‖", "retain", False),
-            ("norm_phi", "‖∇Φ‖", "unlearned", True),
-        ),
-    ),
-    (
-        "What the penalty does to forgetting",
-        "κ",
-        True,
-        False,
-        "κ is the curvature along the forgetting direction. Above 0 the penalty undoes forgetting, unless "
-        "the guard takes that part away.",
-        (("kappa", "κ", "ink", False),),
-    ),
-    (
-        "Step size",
-        "learning rate",
-        False,
-        False,
-        "Warm-up and decay of the optimiser's step.",
-        (("learning_rate", "learning rate", "ink", False),),
-    ),
-    (
+    _Chart(
         "Has the level been reached?",
         "p of the Kolmogorov–Smirnov test",
-        True,
-        False,
         "Agreement of the forget losses with their level; above 0.1 at two checks running the run may stop.",
-        (("checks.ks_p", "p", "ink", False),),
+        (_Curve("checks.agreement", "p", "ink"),),
+        zero=True,
+        log=False,
+    ),
+    _Chart(
+        "Similarity of the two gradients",
+        "cosine",
+        "0: forgetting and keeping pull at different things. Below 0: they oppose each other.",
+        (_Curve("similarity", "similarity", "ink"),),
+        zero=True,
+        log=False,
+    ),
+    _Chart(
+        "Penalty weight and balance",
+        "weight",
+        "ρ weighs the penalty on ‖∇Φ‖², β the similarity, λ_eff forgetting against keeping.",
+        (
+            _Curve("rho", "ρ", "unlearned"),
+            _Curve("beta", "β", "retrained", dashed=True),
+            _Curve("lambda_eff", "λ_eff", "forget"),
+        ),
+    ),
+    _Chart(
+        "Sizes of the gradients",
+        "Euclidean norm",
+        "Of the forget loss, the retain loss and of the inner objective Φ.",
+        (
+            _Curve("norm_forget", "‖∇L_f‖", "forget"),
+            _Curve("norm_retain", "‖∇L_r‖", "retain"),
+            _Curve("norm_phi", "‖∇Φ‖", "unlearned", dashed=True),
+        ),
+    ),
+    _Chart(
+        "What the penalty does to forgetting",
+        "κ",
+        "κ is the curvature along the forgetting direction. Above 0 the penalty undoes forgetting, unless the guard "
+        "takes that part away.",
+        (_Curve("kappa", "κ", "ink"),),
+        zero=True,
+        log=False,
+    ),
+    _Chart(
+        "Step size",
+        "learning rate",
+        "Warm-up and decay of the optimiser's step.",
+        (_Curve("learning_rate", "learning rate", "ink"),),
+        log=False,
     ),
 )
 
@@ -98,16 +145,16 @@ def figures(history: History) -> tuple[list[Figure], str]:
     if not history:
         return [], "No steps were recorded, so there is no course to draw."
     drawn, missing = [], []
-    for heading, y_label, zero, log, words, keys in _CHARTS:
-        found = [Line(label, _points(history, key), tone, dashed) for key, label, tone, dashed in keys]
+    for chart in _CHARTS:
+        found = [Line(each.label, _points(history, each.key), each.tone, each.dashed) for each in chart.curves]
         found = [line for line in found if line.points]
         if not found:
-            missing.append(heading.lower())
+            missing += [chart.title.lower().rstrip("?")] if chart.usual else []
             continue
-        svg = lines(found, label=heading, x_label="step", y_label=y_label, log=log, zero=zero)
-        drawn.append(Figure(heading, svg, words + _guarded(history, heading)))
-    said = f"Not recorded in this run, or no part of its method: {listed(missing)}." if missing else ""
-    return drawn, said
+        svg = lines(found, label=chart.title, x_label="step", y_label=chart.y_label, log=chart.log, zero=chart.zero)
+        drawn.append(Figure(chart.title, svg, chart.words))
+    said = [f"Not recorded in this run, or no part of its method: {listed(missing)}."] if missing else []
+    return drawn, " ".join([*said, *_guarded(history)])
 
 
 def _points(history: History, key: str) -> list[tuple[float, float | None]]:
@@ -116,31 +163,34 @@ def _points(history: History, key: str) -> list[tuple[float, float | None]]:
     points = []
     for index, line in enumerate(history):
         step = finite(line.get("step"))
-        part = (line.get(outer) or {}) if outer else line
-        value = finite(part.get(inner))
+        value = finite((_checks(line) if outer else line).get(inner))
         if value is not None:
             points.append((float(index) if step is None else step, value))
     return points
 
 
-def _guarded(history: History, heading: str) -> str:
+def _checks(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The checks of a step. Where whole classes are removed, what is watched is a share and no loss."""
+    checks = dict(line.get("checks") or {})
+    if checks.get("agreement") is None and checks.get("progress") is not None:
+        checks["removed_share"] = checks.pop("forget_loss", None)
+    return checks
+
+
+def _guarded(history: History) -> list[str]:
     known = [line["guarded"] for line in history if isinstance(line.get("guarded"), bool)]
-    if not known or "penalty does" not in heading:
-        return ""
-    return f" The guard acted in {count(sum(known))} of {count(len(known))} steps."
+    return [f"The guard acted in {count(sum(known))} of {count(len(known))} steps."] if any(known) else []
 
 
 def path(history: History) -> tuple[list[tuple[float, float]], str]:
     """The run's way through the forget–retain plane and which losses it is made of.
 
-    Checks on the steering half are taken where there are at least two, since single batches are noisy;
+    Checks on steering examples are taken where there are at least two, since single batches are noisy;
     otherwise the batches' own losses, averaged over neighbours.
     """
-    forget = _points(history, "checks.forget_loss_steer")
-    retain = _points(history, "checks.retain_loss_steer")
-    checked = _paired(forget, retain)
+    checked = _paired(_points(history, "checks.forget_loss"), _points(history, "checks.retain_loss"))
     if len(checked) >= 2:
-        return checked, "checks on the steering half"
+        return checked, "checks on steering examples"
     batches = _paired(_points(history, "forget_loss"), _points(history, "retain_loss"))
     width = max(1, len(batches) // 40)
     parts = [batches[start : start + width] for start in range(0, len(batches), width)]

@@ -85,7 +85,7 @@ def attack(per_example: Distributions) -> Figure:
         sets = per_example.get(role, {})
         rates = loss_attack(sets.get("forget", ()), sets.get("holdout", ()))
         if rates:
-            label = f"{names.role(role)}: area {rates.area:.3f}"
+            label = f"{_short(role)}: area {rates.area:.3f}"
             dashed = role in {"original", "base"}
             curves.append(Curve(label, rates.false_positive, rates.true_positive, role, dashed))
     if not curves:

@@ -8,6 +8,7 @@ from typing import Any
 from ofmu.report.words import count, duration, finite, number, shorten
 
 _MOST_ROWS = 400
+_HISTORY_COST = {"steps": "step", "gradients": "gradients", "forwards": "forwards", "seconds": "seconds"}
 _COST = {
     "gradients": "gradient evaluations",
     "forwards": "forward passes (counted apart)",
@@ -55,11 +56,15 @@ def _words(value: object) -> str:
 
 def cost(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """What the run spent, from metrics.json or, failing that, the last line of its history."""
-    stated = metrics.get("cost") or {}
-    last = history[-1] if history else {}
-    merged = {key: last[key] for key in ("gradients", "forwards", "seconds") if key in last} | dict(stated)
-    found = [(_COST.get(key, key.replace("_", " ")), _cost_words(key, value)) for key, value in merged.items()]
-    return ([("steps", count(len(history)))] if history else []) + found
+    stated = spent(metrics, history)
+    return [(_COST.get(key, shorten(key.replace("_", " "), 120)), _cost_words(key, stated[key])) for key in stated]
+
+
+def spent(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The cost as metrics.json states it, completed from the last step of the history that counted it."""
+    last = next((line for line in reversed(history) if "gradients" in line), {})
+    known = {key: last[name] for key, name in _HISTORY_COST.items() if name in last}
+    return known | dict(metrics.get("cost") or {})
 
 
 def _cost_words(key: str, value: object) -> str:
@@ -69,7 +74,8 @@ def _cost_words(key: str, value: object) -> str:
         return f"{number(value)} MB"
     if isinstance(value, str):
         return shorten(value, 400)
-    return count(value) if key in {"gradients", "forwards"} or isinstance(value, int) else number(value)
+    counted = key in {"steps", "gradients", "forwards"} or isinstance(value, int)
+    return count(value) if counted else number(value)
 
 
 def main(config: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -81,5 +87,11 @@ def main(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         value = config.get(key)
         named = value.get("name") if isinstance(value, Mapping) else value
         if named not in (None, [], ()):
-            found.append((title, shorten(_words(named), 160)))
+            found.append((title, _place(shorten(_words(named), 160))))
     return found
+
+
+def _place(words: str) -> str:
+    """The end of a long path; the settings further down have all of it."""
+    parts = words.split("/")
+    return f"…/{'/'.join(parts[-2:])}" if len(parts) > 3 else words

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ofmu.report import names
@@ -56,7 +56,7 @@ class Line:
         cells: one a role of the table.
         gap: unlearned minus retrained; None if there is nothing to compare with.
         gap_interval: its interval in words, if stated.
-        basis: what the numbers rest on: n, clusters, which half.
+        basis: what the numbers rest on: n, clusters, which half, and what holds for every model's number.
         unit: what the number counts, for metrics that this page does not know.
         parts: what a headline is made of, a sentence each.
     """
@@ -143,6 +143,7 @@ def _table(mode: str, scores: Sequence[Mapping[str, Any]]) -> Table:
     roles = tuple(role for role in MAIN_ROLES if role in present)
     lines = [_line(name, half, by_role, roles) for (name, half), by_role in list(by_line.items())[:200]]
     grouped = [(group, tuple(x for x in lines if names.group(x.metric) == group)) for group in names.GROUPS]
+    grouped.sort(key=lambda part: not any(cell.value is not None for x in part[1] for cell in x.cells))
     return Table(mode, roles, tuple(part for part in grouped if part[1]), _notes(scores))
 
 
@@ -150,32 +151,43 @@ def _line(name: str, half: str, by_role: Mapping[str, Mapping[str, Any]], roles:
     unlearned = by_role.get("unlearned", {})
     any_score = unlearned or next(iter(by_role.values()))
     gap_ends = _ends(unlearned.get("gap_interval"))
+    cells, common = _common([_cell(role, by_role, applies=name not in names.HEADLINES) for role in roles])
+    basis = "" if name in names.HEADLINES else _basis(any_score, half)
     return Line(
         metric=name,
         direction=str(any_score.get("direction")),
-        cells=tuple(_cell(role, by_role, applies=name not in names.HEADLINES) for role in roles),
+        cells=tuple(cells),
         gap=finite(unlearned.get("gap")),
         gap_interval=f"{number(gap_ends[0])} to {number(gap_ends[1])}" if gap_ends else "",
-        basis="" if name in names.HEADLINES else _basis(any_score, half),
+        basis="; ".join(part for part in (basis, common) if part),
         unit=str(any_score.get("unit") or ""),
         parts=_parts(unlearned.get("parts")),
     )
 
 
+def _common(cells: list[Cell]) -> tuple[list[Cell], str]:
+    """A note that every cell would repeat is said once, beside the metric's name."""
+    notes = {cell.note for cell in cells}
+    if len(cells) < 2 or len(notes) != 1 or any(cell.value is None for cell in cells):
+        return cells, ""
+    return [replace(cell, note="") for cell in cells], notes.pop()
+
+
 def _parts(parts: object) -> tuple[str, ...]:
     """What a headline rests on: it is never printed without, and a part that is missing says why."""
-    found = []
+    found: list[str] = []
+    missing: dict[str, list[str]] = {}
     for part in parts[:40] if isinstance(parts, Sequence) and not isinstance(parts, str) else ():
         title = names.title(str(part.get("name")))
         if finite(part.get("value")) is None:
-            said = f"{title}: {part.get('reason') or NOT_MEASURED}"
-        else:
-            values = [(names.ROLES[role], part.get(role)) for role in ("original", "unlearned", "retrained")]
-            known = [f"{number(value)} {role}" for role, value in values if finite(value) is not None]
-            said = f"{title}: share {number(part['value'])}" + (f"; {listed(known)}" if known else "")
-            said += _said_gap(part.get("gap"), _ends(part.get("gap_interval")))
-        found.append(shorten(said, 400))
-    return tuple(found)
+            missing.setdefault(str(part.get("reason") or NOT_MEASURED), []).append(title)
+            continue
+        values = [(names.ROLES[role], part.get(role)) for role in ("original", "unlearned", "retrained")]
+        known = [f"{number(value)} {role}" for role, value in values if finite(value) is not None]
+        said = f"{title}: share {number(part['value'])}" + (f"; {listed(known)}" if known else "")
+        found.append(said + _said_gap(part.get("gap"), _ends(part.get("gap_interval"))))
+    found += [f"{why}: {listed(titles)}" for why, titles in missing.items()]
+    return tuple(shorten(said, 600) for said in found)
 
 
 def _said_gap(gap: object, ends: tuple[float, float] | None) -> str:

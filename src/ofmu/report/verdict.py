@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ _AGAINST = {
     "never-seen data": "Measured against a base model that saw neither forget set nor holdout.",
     "nothing": "There was no reference model: the numbers are shown, but not judged.",
 }
+_BEGINNING = 280  # characters of the verdict that are set in large type
 _Answer = tuple[str, Literal["good", "bad", "open"]]
 # key → (question, (answer, tone) if true, if false, if null)
 _FINDINGS: dict[str, tuple[str, _Answer, _Answer, _Answer]] = {
@@ -38,7 +40,8 @@ class Card:
     """What the verdict card holds, all of it words.
 
     Args:
-        words: the verdict as evaluation put it.
+        words: how the verdict begins, as evaluation put it.
+        reasons: the sentences after that.
         findings: forgotten, over-forgotten, utility kept.
         against: what the verdict rests on.
         figures: the numbers that belong beside it.
@@ -49,6 +52,7 @@ class Card:
     """
 
     words: str
+    reasons: list[str]
     findings: list[Finding]
     against: str
     figures: list[str]
@@ -69,18 +73,32 @@ def card(
     verdict = metrics.get("verdict") or {}
     found = [_finding(key, verdict.get(key)) for key in _FINDINGS]
     tones = {finding.tone for finding in found}
-    stated = verdict.get("words")
+    words, *reasons = _sentences(verdict.get("words"))
     ended = manifest.get("ended")
     return Card(
-        words=shorten(stated, 4_000) if isinstance(stated, str) and stated else "No verdict was recorded.",
+        words=words,
+        reasons=reasons,
         findings=found,
         against=_AGAINST.get(str(verdict.get("against")), _AGAINST["nothing"]),
-        figures=evidence.in_figures(table),
+        figures=[] if reasons else evidence.in_figures(table),
         cost=_cost(metrics, history),
         ended=shorten(ended, 400) if isinstance(ended, str) else "",
         facts=facts.main(config),
         tone="bad" if "bad" in tones else "open" if "open" in tones else "good",
     )
+
+
+def _sentences(stated: object) -> list[str]:
+    """The verdict's beginning, a few sentences, and the others one by one: a wall of words is not read.
+
+    A full stop ends a sentence where a capital letter follows; what is cut after 4,000 characters says so.
+    """
+    if not isinstance(stated, str) or not stated.strip():
+        return ["No verdict was recorded."]
+    first, *others = re.split(r"(?<=[.!?])\s+(?=[A-Z“])", shorten(stated.strip(), 4_000))
+    while others and len(first) + len(others[0]) < _BEGINNING:
+        first += " " + others.pop(0)
+    return [first, *others]
 
 
 def _finding(key: str, state: object) -> Finding:
@@ -90,7 +108,7 @@ def _finding(key: str, state: object) -> Finding:
 
 
 def _cost(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
-    stated = dict(history[-1] if history else {}) | dict(metrics.get("cost") or {})
+    stated = facts.spent(metrics, history)
     gradients, seconds = finite(stated.get("gradients")), finite(stated.get("seconds"))
     parts = [f"{count(gradients)} gradient evaluations"] if gradients is not None else []
     parts += [duration(seconds)] if seconds is not None else []

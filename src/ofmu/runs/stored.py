@@ -252,7 +252,7 @@ def _typed(command: str, values: Mapping[str, Any]) -> Config:
     if "output" in given:
         raise InputError("'output' is not part of a configuration; give --output")
     method = _method(given.pop("method", None)) if command == "unlearn" else None
-    config = _dataclass(COMMANDS[command], given, "", more=("method",) if command == "unlearn" else ())
+    config = _dataclass(COMMANDS[command], given, "")
     if isinstance(config, Unlearn):
         config = dataclasses.replace(config, method=method)
     ranges.check(config)
@@ -287,7 +287,7 @@ def _dataclass(kind: type, given: Mapping[str, Any], prefix: str, *, of: str = "
     hints = typing.get_type_hints(kind)
     for key in given:
         if key not in fields:
-            raise unknown(f"option{of}", prefix + key, [prefix + name for name in (*fields, *more)])
+            raise unknown(f"option{of}", prefix + key, [prefix + name for name in fields])
     for name, field in fields.items():
         if name not in given and _is_required(field):
             raise InputError(f"'{prefix}{name}' is missing; give --{(prefix + name).replace('_', '-')}")

@@ -46,9 +46,7 @@ def test_every_file_names_the_author_as_full_does(
 
 
 @pytest.mark.parametrize(("name", "count"), [("holdout01", 2), ("holdout05", 10), ("holdout10", 20)])
-def test_the_holdout_has_authors_of_its_own(
-    data_dir: Path, full: tuple[str, ...], name: str, count: int
-) -> None:
+def test_the_holdout_has_authors_of_its_own(data_dir: Path, full: tuple[str, ...], name: str, count: int) -> None:
     clusters = read(data_dir / f"tofu/{name}.jsonl").clusters
     assert len(set(clusters)) == count
     assert not set(clusters) & set(full)

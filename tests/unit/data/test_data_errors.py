@@ -44,8 +44,11 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "only a header": ("a.csv", b"question,answer\n", "{p} holds no examples"),
     "not UTF-8": ("a.jsonl", ANSWER.encode() + b'{"text": "\xff"}', "{p}:2: not UTF-8 text"),
     "not gzip": ("a.jsonl.gz", b"plain", "cannot unpack {p}: not a whole gzip file (Not a gzipped file (b'pl'))"),
-    "kind": ("a.xlsx", b"x", "{p}: unknown kind of file '.xlsx'; known are .jsonl, .json, .csv, .parquet, .arrow "
-             "(each also .gz) and .npz"),
+    "kind": (
+        "a.xlsx",
+        b"x",
+        "{p}: unknown kind of file '.xlsx'; known are .jsonl, .json, .csv, .parquet, .arrow (each also .gz) and .npz",
+    ),
     "cells": ("a.csv", b"question,answer\nq,a\nq,a,b\n", "{p}:3: 3 cells, but the header names 2 columns"),
     "header": ("a.csv", b"text,text\na,b\n", "{p}:1: the header names the column 'text' twice"),
     "quotes": ("a.csv", b'text\n"a"b\n', "{p}:2: not CSV (',' expected after '\"')"),
@@ -78,7 +81,11 @@ FILES: dict[str, tuple[str, bytes, str]] = {
         b'{"messages": [{"role": "user"}]}',
         "{p}:1: message 0 of 'messages' must have the texts 'role' and 'content'",
     ),
-    "messages": ("a.jsonl", b'{"messages": "hi"}', "{p}:1: column 'messages' is of type str, but must be a list of messages"),
+    "messages": (
+        "a.jsonl",
+        b'{"messages": "hi"}',
+        "{p}:1: column 'messages' is of type str, but must be a list of messages",
+    ),
     "choice": (
         "a.jsonl",
         b'{"question": "q", "choices": ["a", "b"], "answer": 2}',
@@ -145,7 +152,7 @@ def test_missing_and_unreadable(tmp_path: Path) -> None:
     )
     fails("data/forget_me.jsonl", "forget set: no file or folder data/forget_me.jsonl")
     fails(tmp_path / "no" / "way", f"forget set: no file or folder {tmp_path}/no/way")
-    with pytest.raises(InputError, match="neither a folder of datasets.save_to_disk nor one with a folder per class"):
+    with pytest.raises(InputError, match=r"neither a folder of datasets\.save_to_disk nor one with a folder per class"):
         read(tmp_path)
 
 
@@ -162,7 +169,11 @@ def test_what_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_options() -> None:
     row = {"question": "q", "answer": "a", "autor": "x"}
-    fails([row], "unknown format 'qa'; there are: chat, images, multiple_choice, prompt_completion, question_answer, text", format="qa")
+    fails(
+        [row],
+        "unknown format 'qa'; there are: chat, images, multiple_choice, prompt_completion, question_answer, text",
+        format="qa",
+    )
     fails(
         [row],
         "forget set: data in memory: found the columns question, answer, autor; expected messages",
@@ -177,15 +188,27 @@ def test_options() -> None:
 
 
 IMAGE_ROWS: dict[str, tuple[list[dict[str, Any]], str]] = {
-    "broken": ([{"image": {"bytes": b"no picture"}, "label": 0}], "row 0: column 'image': not a picture that Pillow can read"),
-    "cut": (
-        [{"image": {"bytes": png()}, "label": 0}, {"image": {"bytes": png()[:50]}, "label": 0}],
-        "row 1: column 'image': ",
+    "broken": (
+        [{"image": {"bytes": b"no picture"}, "label": 0}],
+        "row 0: column 'image': not a picture that Pillow can read",
     ),
-    "nothing": ([{"img": {"bytes": None, "path": None}, "label": 0}], "row 0: column 'img': a picture with neither 'bytes' nor 'path'"),
+    "cut": (
+        [{"image": {"bytes": png()}, "label": 0}, {"image": {"bytes": png()[:45]}, "label": 0}],
+        "row 1: column 'image': broken picture (image file is truncated)",
+    ),
+    "nothing": (
+        [{"img": {"bytes": None, "path": None}, "label": 0}],
+        "row 0: column 'img': a picture with neither 'bytes' nor 'path'",
+    ),
     "text": ([{"img": "cat.png", "label": 0}], "row 0: column 'img': of type str, but must be a picture"),
-    "name": ([{"image": {"bytes": png()}, "label": "cat"}], "row 0: column 'label' is 'cat', but a label must be an integer"),
-    "half": ([{"image": {"bytes": png()}, "label": 0.5}], "row 0: column 'label' is a number, but a label must be an integer"),
+    "name": (
+        [{"image": {"bytes": png()}, "label": "cat"}],
+        "row 0: column 'label' is 'cat', but a label must be an integer",
+    ),
+    "half": (
+        [{"image": {"bytes": png()}, "label": 0.5}],
+        "row 0: column 'label' is a number, but a label must be an integer",
+    ),
     "negative": ([{"image": {"bytes": png()}, "fine_label": -1}], "row 0: label -1, but labels count from 0"),
 }
 
@@ -221,7 +244,10 @@ def _npz(**arrays: Any) -> Callable[[Path], None]:
 
 PIXELS = np.zeros((2, 3, 3), dtype=np.uint8)
 NPZ: dict[str, tuple[Callable[[Path], None], str]] = {
-    "names": (_npz(image=PIXELS, labels=[0, 1]), "{p}: no array 'images' (did you mean 'image' to be 'images'?); found: image, labels"),
+    "names": (
+        _npz(image=PIXELS, labels=[0, 1]),
+        "{p}: no array 'images' (did you mean 'image' to be 'images'?); found: image, labels",
+    ),
     "type": (
         _npz(images=PIXELS.astype(float), labels=[0, 1]),
         "{p}: images are float64 [2, 3, 3], but must be uint8 [n, height, width] or [n, height, width, 1 or 3], "
@@ -234,10 +260,16 @@ NPZ: dict[str, tuple[Callable[[Path], None], str]] = {
         _npz(images=np.array([{"a": 1}], dtype=object), labels=[0]),
         "cannot read {p}: it holds pickled objects, which are never loaded",
     ),
-    "no zip": (lambda path: path.write_bytes(b"x" * 30) and None, "cannot read {p}: it holds pickled objects, which are never loaded"),
+    "no zip": (
+        lambda path: path.write_bytes(b"x" * 30) and None,
+        "cannot read {p}: it holds pickled objects, which are never loaded",
+    ),
     "empty": (lambda path: path.write_bytes(b"") and None, "cannot read {p}: not a .npz file"),
     "one array": (lambda path: path.write_bytes(_one_array()) and None, "cannot read {p}: not a .npz file"),
-    "id twice": (_npz(images=PIXELS, labels=[0, 1], ids=["a", "a"]), "{p}, row 1: the id 'a' comes twice (first in row 0)"),
+    "id twice": (
+        _npz(images=PIXELS, labels=[0, 1], ids=["a", "a"]),
+        "{p}, row 1: the id 'a' comes twice (first in row 0)",
+    ),
 }
 
 
@@ -267,20 +299,33 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
 
 
 def test_memory() -> None:
-    fails({"text": "a"}, "forget set: data in memory is an object, but must be a list of rows (dicts), of texts or of "
-          "pairs (image, label), a datasets.Dataset or a torch Dataset of (image, label)")
+    fails(
+        {"text": "a"},
+        "forget set: data in memory is an object, but must be a list of rows (dicts), of texts or of "
+        "pairs (image, label), a datasets.Dataset or a torch Dataset of (image, label)",
+    )
     fails([], "forget set: data in memory holds no examples")
     fails(["a", 3], "forget set: data in memory, row 1: found a number, but row 0 is a row (dict) or a text")
     image = np.zeros((2, 2, 3), dtype=np.uint8)
-    fails([(image, 0), (image,)], "forget set: data in memory, row 1: found of type tuple, but a pair (image, label) is expected")
+    fails(
+        [(image, 0), (image,)],
+        "forget set: data in memory, row 1: found of type tuple, but a pair (image, label) is expected",
+    )
     fails([(image, "cat")], "forget set: data in memory, row 0: the label is of type str, but must be an integer")
     fails([(image, -3)], "forget set: data in memory, row 0: label -3, but labels count from 0")
-    fails([(image.astype(int), 0)], "forget set: data in memory, row 0: an image of int64; uint8 or floats are expected")
-    fails([("x", 0)], "forget set: data in memory, row 0: of type str, but must be a picture: a struct of 'bytes' and "
-          "'path', an array …")
+    fails(
+        [(image.astype(int), 0)], "forget set: data in memory, row 0: an image of int64; uint8 or floats are expected"
+    )
+    fails(
+        [("x", 0)],
+        "forget set: data in memory, row 0: of type str, but must be a picture: a struct of 'bytes' and "
+        "'path', an array …",
+    )
     floats = np.full((2, 2, 3), -1.5, dtype=np.float32)
-    fails([(image, 0), (floats, 0)], "forget set: data in memory: some images are uint8 and some are prepared floats; "
-          "give one kind")
+    fails(
+        [(image, 0), (floats, 0)],
+        "forget set: data in memory: some images are uint8 and some are prepared floats; give one kind",
+    )
 
 
 def test_forget_ids(tmp_path: Path) -> None:
@@ -293,8 +338,13 @@ def test_forget_ids(tmp_path: Path) -> None:
             split_by_ids(data, ids)
         assert str(caught.value) == message
 
-    split_fails("x1\nx9\nx7\n", f"{ids}: 2 ids do not exist in data in memory, the first is 'x9' (ids there go from 'x0' to 'x4')")
-    split_fails("5\n", f"{ids}: 1 id does not exist in data in memory, the first is '5' (ids there go from 'x0' to 'x4')")
+    split_fails(
+        "x1\nx9\nx7\n",
+        f"{ids}: 2 ids do not exist in data in memory, the first is 'x9' (ids there go from 'x0' to 'x4')",
+    )
+    split_fails(
+        "5\n", f"{ids}: 1 id does not exist in data in memory, the first is '5' (ids there go from 'x0' to 'x4')"
+    )
     split_fails(" \n", f"{ids} lists no id: nothing to forget")
     split_fails("\n".join(data.ids), f"{ids} lists all 5 ids of data in memory: nothing is left to retain")
     with pytest.raises(InputError, match=r"forget ids: cannot read .*none.txt \(No such file or directory\)"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +143,10 @@ def test_multiple_choice_becomes_the_text_of_the_right_choice(data_dir: Path) ->
     assert isinstance(found, TextExamples)
     for example in found.examples:
         assert example.completion == example.extra["choices"][example.extra["answer"]]
+
+
+def test_reading_text_loads_no_heavy_library() -> None:
+    heavy = "{'torch', 'datasets', 'pandas', 'pyarrow'} & {*sys.modules}"
+    code = f"import sys, ofmu.data; ofmu.data.read(['a', 'b']); print({heavy})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"

@@ -92,12 +92,15 @@ def _history(steps: int = 240) -> list[dict[str, Any]]:
         }
         if step % 20 == 0:
             line["checks"] = {
-                "forget_loss_steer": 5.9 * done,
-                "retain_loss_steer": 0.071 + 0.06 * done * np.exp(-step / 60),
-                "ks_p": float(min(0.4, 1e-6 * 10 ** (step / 40))),
+                "forget_loss": 5.9 * done,
+                "retain_loss": 0.071 + 0.06 * done * np.exp(-step / 60),
+                "agreement": float(min(0.4, 1e-6 * 10 ** (step / 40))),
+                "progress": float(done),
+                "retain_excess": 0.02 * float(done),
+                "reached": step > 200,
             }
         lines.append(line)
-    return lines
+    return [*lines, {"step": steps, "final": True, "checks": lines[-1]["checks"]}]
 
 
 def _losses() -> dict[str, dict[str, list[float]]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 
-from ofmu.report import course, examples, facts, limits
+from ofmu.report import course, examples, facts, limits, verdict
 from ofmu.report.headline import Cell, tables
 from ofmu.report.membership import loss_attack
 from ofmu.report.words import clean, count, duration, listed, number
@@ -30,6 +31,7 @@ def test_null_is_never_zero() -> None:
 def test_intervals_that_are_none_are_explained() -> None:
     assert only_cell(score("a", "unlearned", 1.0, interval="too few")).note == "no interval: too few"
     assert only_cell(score("a", "unlearned", 1.0)).note == "no interval"
+    assert only_cell(score("a", "unlearned", 1.0, reason="too few clusters")).note == "too few clusters"
     assert only_cell(score("a", "unlearned", 1.0, interval=[0.5, None])).interval == ""
     assert only_cell(score("a", "unlearned", 1.0, interval=[0.5, 2])).interval == "0.5000 to 2.000"
 
@@ -72,6 +74,47 @@ def test_basis_names_n_clusters_half_and_exclusions() -> None:
     assert table.lines()[0].basis == "n 200, 1 cluster, single seed, whole set, 2 left out (empty)"
 
 
+def test_what_holds_for_every_model_is_said_once() -> None:
+    few = "too few clusters: 2"
+    scores = [score("a", role, 1.0, reason=few) for role in ("original", "unlearned", "retrained")]
+    (table,) = tables({"scores": scores})
+    assert [cell.note for cell in table.lines()[0].cells] == ["", "", ""]
+    assert table.lines()[0].basis == f"n 200, 10 clusters, reporting half; {few}"
+    scores[1]["reason"] = "another"
+    (table,) = tables({"scores": scores})
+    assert [cell.note for cell in table.lines()[0].cells] == [few, "another", few]
+
+
+def headline_score(value: float | None) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = [
+        {"name": "forget_probability", "value": 0.25, "original": 0.9, "unlearned": 0.3, "retrained": 0.1, "gap": 0.2,
+         "gap_interval": [0.1, 0.3], "reason": None},
+        {"name": "forget_rougeL_recall", "value": None, "reason": "not measured here"},
+        {"name": "forget_truth_ratio", "value": math.nan, "reason": "not measured here"},
+    ]  # fmt: skip
+    return score("forgetting_gap", "unlearned", value, parts=parts, reason="1 of 3 parts", direction="down")
+
+
+def test_a_headline_comes_with_its_parts() -> None:
+    (table,) = tables({"scores": [headline_score(0.25), score("forget_probability", "original", 0.9)]})
+    assert [heading for heading, _ in table.groups] == ["Headlines against the retrained model", "What should be gone"]
+    line = table.lines()[0]
+    before, unlearned = line.cells
+    assert (before.applies, before.text, before.note) == (False, "–", "")
+    assert (unlearned.text, unlearned.note) == ("0.2500", "1 of 3 parts")
+    assert line.gap_text == "–"
+    assert line.parts == (
+        "Probability of the forgotten answers: share 0.2500; 0.9000 before, 0.3000 unlearned and 0.1000 retrained "
+        "without the data; gap +0.2000 (0.1000 to 0.3000)",
+        "not measured here: forget rougeL recall and forget truth ratio",
+    )
+
+
+def test_headlines_without_a_number_do_not_come_first() -> None:
+    (table,) = tables({"scores": [headline_score(None), score("forget_probability", "unlearned", 0.9)]})
+    assert [heading for heading, _ in table.groups][-1] == "Headlines against the retrained model"
+
+
 def test_area_equals_the_count_of_pairs() -> None:
     forget, holdout = [0.1, 0.5, 0.5, 2.0, 3.0], [0.5, 1.0, 2.0, 2.5]
     pairs = [(h > f) + 0.5 * (h == f) for f, h in itertools.product(forget, holdout)]
@@ -102,14 +145,24 @@ def test_best_remembered_and_worst_damaged() -> None:
 
 def test_the_path_prefers_checks_to_noisy_batches(run: Run) -> None:
     points, source = course.path(run.history)
-    assert source == "checks on the steering half"
-    assert len(points) == 12
+    assert source == "checks on steering examples"
+    assert len(points) == 13
     for line in run.history:
         line.pop("checks", None)
     points, source = course.path(run.history)
     assert source == "training batches, means of 6"
     mean = sum(line["forget_loss"] for line in run.history[:6]) / 6
     assert points[0][0] == pytest.approx(mean)
+
+
+def test_the_share_predicted_as_a_removed_class_is_no_loss(run: Run) -> None:
+    for line in run.history:
+        if "checks" in line:
+            line["checks"] |= {"agreement": None, "forget_loss": 0.5}
+    titles = {figure.title: str(figure.svg) for figure in course.figures(run.history)[0]}
+    assert "predicted as removed: from 0.5000 to 0.5000" in titles["Removed classes"]
+    assert "forget, checked" not in titles["Losses"]
+    assert course.path(run.history)[1] == "training batches, means of 6"
 
 
 def test_a_method_without_similarity_says_so(run: Run) -> None:
@@ -123,7 +176,30 @@ def test_a_method_without_similarity_says_so(run: Run) -> None:
 def test_cost_falls_back_to_the_history(run: Run) -> None:
     assert ("gradient evaluations", "480") in facts.cost({}, run.history)
     assert ("wall-clock time", "3 min 12 s") in facts.cost({}, run.history)
+    assert ("steps", "240") in facts.cost({}, run.history)  # the closing line is no step
+    assert facts.cost({"cost": {"steps": 6, "gradients": 27.5}}, run.history)[:2] == [
+        ("steps", "6"),
+        ("gradient evaluations", "27.5"),
+    ]
     assert facts.cost({}, []) == []
+
+
+def test_long_lists_and_paths_are_shortened() -> None:
+    assert facts.rows({"ids": [str(i) for i in range(1_900)]})[0][1].endswith("9, 10, 11 … (1,900 in all)")
+    named = facts.main(
+        {"model": "/very/long/way/to/model", "forget": "a/b.jsonl", "retain": None, "method": {"name": "npo"}}
+    )
+    assert named == [("Model", "…/to/model"), ("Method", "npo"), ("Forget set", "a/b.jsonl")]
+
+
+def test_the_verdict_is_broken_into_sentences(run: Run) -> None:
+    words = "Forgotten: undecided. " + "The loss is 5.83 nats (95 % interval: 5.6 to 6.0). " * 9
+    run.metrics["verdict"]["words"] = words
+    card = verdict.card(run.metrics, run.config, run.manifest, run.history, None)
+    assert card.words.startswith("Forgotten: undecided. The loss")
+    assert len(card.words) < 300
+    assert " ".join([card.words, *card.reasons]) == words.strip()
+    assert card.reasons[-1] == "The loss is 5.83 nats (95 % interval: 5.6 to 6.0)."
 
 
 def test_limits_depend_on_what_was_measured(run: Run) -> None:

@@ -56,7 +56,7 @@ def test_the_run_is_on_the_page(run: Run, tmp_path: Path) -> None:
     heads += ["Single examples", "Cost", "Settings", "Hashes, versions", "What this does not show"]
     places = [read.html.index(f"<h2>{head}") for head in heads]
     assert places == sorted(places)
-    assert len(read.drawings) == 7 + 3 + 7
+    assert len(read.drawings) == 7 + 3 + 8
     assert "http" not in read.html.replace("http-equiv", "")
     assert "src=" not in read.html
 

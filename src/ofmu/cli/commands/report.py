@@ -33,7 +33,7 @@ def report(run: Path, /, *runs: Path, output: Path | None = None, json: Switch =
     if output is not None and runs:
         raise InputError(f"--output names one file, but {1 + len(runs)} runs were given; leave it out")
     with Voice(json=json, quiet=quiet) as voice:
-        from ofmu.runs.report import draw
+        from ofmu.runs.drawing import draw
 
         drawn = [draw(each, output) for each in (run, *runs)]
         for path in drawn:
