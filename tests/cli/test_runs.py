@@ -8,6 +8,9 @@ import os
 import shlex
 import shutil
 import signal
+import sys
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +20,9 @@ from safetensors.torch import load_file
 
 from ofmu.cli import main as entry
 from ofmu.cli.progress import Plain
+from ofmu.report.story import Estimate, MethodRow, Story, StoryColumn
 
-from .command import Command, Flags, facts, listing, words, write_lines
+from .command import Command, Ended, Flags, facts, listing, words, write_lines
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +217,80 @@ def test_an_unexpected_error_is_one_line_and_a_hint(ofmu: Command, given: Flags,
     assert "Traceback" in ofmu("unlearn", *words(given)).err
 
 
+# Beside the runs
+
+
+def test_completion_knows_every_command_and_option(ofmu: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert ofmu("--install-completion", "--shell", "bash").code == 0
+    script = next(path for path in tmp_path.rglob("completions/ofmu")).read_text()
+    for word in ("unlearn", "verify", "--lora.rank", "--method.lambda-eff", "--epochs", "bf16"):
+        assert word in script
+
+
+def test_pages_about_methods_and_metrics(ofmu: Command):
+    every = ofmu("methods", "--json").object["methods"]
+    assert {"ofmu", "grad_ascent", "grad_diff", "npo", "simnpo"} <= {method["name"] for method in every}
+    page = ofmu("methods", "npo").out
+    for part in ("−(2/β) log σ", "arXiv 2404.05868", "no second model", "--method.beta  number [default 0.1; > 0]"):
+        assert part in page
+    options = {option["flag"]: option for option in ofmu("methods", "ofmu", "--json").object["options"]}
+    assert options["--method.objective.name"]["type"].startswith("auto | level")
+    shown = ofmu("unlearn", "simnpo", "--help").out
+    assert "--method.delta" in shown
+    assert "default 4.5; > 0" in shown
+    assert "mia_loss" in ofmu("metrics").out
+    page = ofmu("metrics", "mia_loss").out
+    for part in ("AUC", "needs: ", "better: as the retrained model"):
+        assert part in page
+
+
+def test_the_demo_prints_every_story_and_ends_with_the_path_of_its_page(
+    ofmu: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With stories that are told at once; the real ones have tests of their own."""
+    rows = [
+        MethodRow("before", {"x": Estimate(1.0)}, kind="before"),
+        MethodRow("npo", {"x": Estimate(0.2)}, gradients=8, seconds=1.0),
+    ]
+    story = Story("Digits", "Do they go?", [StoryColumn("x", "accuracy", target=0.1)], rows, "npo came nearest")
+    stories = types.ModuleType("ofmu.demo.stories")
+    told: list[dict] = []
+
+    def tell(*, note: Callable[[str], None], **options: object) -> Iterator[Story]:
+        told.append(options)
+        note("training")
+        yield story
+
+    monkeypatch.setattr(stories, "tell", tell, raising=False)
+    monkeypatch.setitem(sys.modules, "ofmu.demo.stories", stories)
+    page = tmp_path / "page.html"
+    ended = ofmu("demo", "--quick", "--seed", 3, "--output", page)
+    assert ended.code == 0, ended.err
+    assert told == [{"quick": True, "seed": 3, "seeds": 1}]
+    assert "npo came nearest" in ended.out
+    assert ended.out.splitlines()[-1] == str(page)
+    assert "Do they go?" in page.read_text()
+    found = ofmu("demo", "--json", "--output", page).object
+    assert found["stories"][0]["rows"][1]["values"] == {"x": {"mean": 0.2, "spread": None, "reason": None}}
+    for flag, value, said in (
+        ("--output", tmp_path / "no" / "page.html", "there is no folder"),
+        ("--seeds", 0, "--seeds is 0 and must be >= 1"),
+    ):
+        ended = ofmu("demo", flag, value)
+        assert ended.code == 2
+        assert said in ended.line
+
+
+def test_of_several_processes_one_speaks(ofmu: Command, finished: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RANK", "1")
+    assert ofmu("verify", finished) == Ended(0, "", "")
+    assert ofmu("verify", "no/run", "--json") == Ended(2, "", "")
+    monkeypatch.setattr("ofmu.runs.manifest.verify", lambda run: 1 / 0)
+    assert ofmu("verify", finished).line.startswith("ofmu, process 1: ZeroDivisionError: ")
+
+
 # A terminal
 
 
@@ -226,7 +304,7 @@ def test_a_terminal_gets_a_live_line_and_colours_only_if_wanted(
     colours: bool, given: Flags, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)
     if not colours:
         monkeypatch.setenv("NO_COLOR", "1")

@@ -11,7 +11,7 @@ from cyclopts import App
 from ofmu.cli import flags, options, words
 from ofmu.cli.failures import Stopped, exit_code, interrupted, reason, underway
 from ofmu.cli.plans import plan_lines
-from ofmu.cli.progress import Plain, TimeLeft
+from ofmu.cli.progress import Plain, TimeLeft, figures
 from ofmu.errors import InputError, RunError
 from ofmu.methods.ofmu import OFMU
 from ofmu.runs.config import Evaluate, Finetune, Unlearn
@@ -155,6 +155,10 @@ def test_a_pipe_gets_a_line_every_few_seconds_the_first_and_the_last():
     assert said[1] == "step 6/12 · forget loss 1.000 · gradients 12 · 6.0 s left"
 
 
+def test_a_training_has_one_loss():
+    assert figures({"forget_loss": None, "retain_loss": 2.0, "gradients": 1.0}, None) == "loss 2.000 · gradients 1"
+
+
 def test_a_note_comes_after_the_steps_before_it():
     said: list[str] = []
     plain = Plain(said.append, lambda: 0.0)
@@ -184,6 +188,7 @@ def test_a_plan_is_told_without_what_it_does_not_say():
         (RunError("step 3: the loss is nan"), 1, "step 3: the loss is nan"),
         (OSError(errno.ENOSPC, "x", "a/b"), 1, "a/b: the disk is full"),
         (OSError(errno.EFBIG, "x"), 1, "the file may not grow larger"),
+        (ValueError("I/O error: No space left on device (os error 28)"), 1, "the disk is full"),
         (MemoryError(), 1, "out of memory; try a smaller --micro-batch-size"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "out of memory; try"),
         (KeyError("x\x1b[31m"), 1, "KeyError: 'x\\x1b[31m' (OFMU_TRACEBACK=1 shows where)"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,12 +93,22 @@ def reason(error: BaseException) -> str:
         return one_line(str(error))
     if isinstance(error, KeyboardInterrupt | Interrupted):
         return "interrupted"
-    if isinstance(error, OSError) and error.strerror:
-        what = FULL.get(error.errno or 0, error.strerror.lower())
-        return f"{error.filename}: {what}" if error.filename else what
+    number = _os_error(error)
+    if number is not None:
+        what = FULL.get(number, os.strerror(number).lower())
+        file = error.filename if isinstance(error, OSError) else None
+        return f"{file}: {what}" if file else what
     if isinstance(error, MemoryError) or is_out_of_memory(error):
         return "out of memory; try a smaller --micro-batch-size, --lora.rank 8 or --gradient-checkpointing"
     return f"{type(error).__name__}: {one_line(str(error))} (OFMU_TRACEBACK=1 shows where)"
+
+
+def _os_error(error: BaseException) -> int | None:
+    """The system's error number; libraries written in Rust (safetensors) state it in their words only."""
+    if isinstance(error, OSError):
+        return error.errno
+    stated = re.search(r"\(os error (\d+)\)", str(error))
+    return int(stated[1]) if stated else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

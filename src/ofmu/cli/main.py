@@ -54,9 +54,7 @@ def main(words: Sequence[str] | None = None) -> int:
         code, line = failures.exit_code(error), failures.reason(error)
         if os.environ.get("OFMU_TRACEBACK"):
             traceback.print_exc()
-        print(f"ofmu: {line}", file=sys.stderr)
-        if "--json" in given:
-            print(json.dumps({"error": {"exit_code": code, "message": line}}, ensure_ascii=False))
+        _say_failure(code, line, as_object="--json" in given)
         return code
 
 
@@ -66,6 +64,17 @@ def _run(given: list[str]) -> int:
     app, words = prepare(given)
     ended = app(words, exit_on_error=False, print_error=False)
     return ended if isinstance(ended, int) else 0
+
+
+def _say_failure(code: int, line: str, *, as_object: bool) -> None:
+    """Of several processes the first speaks; another one only of what happened to itself alone."""
+    from ofmu.cli.failures import FAILED
+    from ofmu.cli.voice import rank
+
+    if rank() == 0 or code == FAILED:
+        print(f"ofmu: {line}" if rank() == 0 else f"ofmu, process {rank()}: {line}", file=sys.stderr)
+    if rank() == 0 and as_object:
+        print(json.dumps({"error": {"exit_code": code, "message": line}}, ensure_ascii=False))
 
 
 def _make_printable() -> None:

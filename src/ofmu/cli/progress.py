@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from ofmu.cli.plans import plan_lines
@@ -21,7 +22,6 @@ EVERY_S = 5.0
 SHOWN = {
     "forget_loss": "forget loss",
     "retain_loss": "retain loss",
-    "loss": "loss",
     "similarity": "similarity",
     "rho": "ρ",
 }
@@ -58,8 +58,9 @@ class TimeLeft:
 
 
 def figures(line: Mapping[str, Any], left: float | None) -> str:
-    """The figures of a step on one line; what a method does not have is left out."""
-    parts = [f"{name} {number(line[key])}" for key, name in SHOWN.items() if finite(line.get(key)) is not None]
+    """The figures of a step on one line; what a method does not have is left out, and a training has one loss."""
+    names = SHOWN if line.get("forget_loss") is not None else SHOWN | {"retain_loss": "loss"}
+    parts = [f"{name} {number(line[key])}" for key, name in names.items() if finite(line.get(key)) is not None]
     if finite(line.get("gradients")) is not None:
         parts.append(f"gradients {count(line['gradients'])}")
     if left is not None:
@@ -145,7 +146,10 @@ class Live:
         self._console = console
         self._left = TimeLeft()
         self._progress = Progress(
-            MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.fields[figures]}"), console=console
+            MofNCompleteColumn(),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=False)),  # a narrow window loses nothing
+            console=console,
         )
 
     def __enter__(self) -> Self:

@@ -15,9 +15,9 @@ from ofmu.cli.progress import Listening, Live, Plain, Quiet
 from ofmu.report.words import clean
 
 
-def is_main_process() -> bool:
-    """Whether this process speaks; of several started by torchrun only the first does."""
-    return int(os.environ.get("RANK", "0")) == 0
+def rank() -> int:
+    """Which of the processes started by torchrun this is; 0 speaks, the others are silent."""
+    return int(os.environ.get("RANK", "0"))
 
 
 class Voice:
@@ -30,7 +30,7 @@ class Voice:
 
     def __init__(self, *, json: bool = False, quiet: bool = False):
         self._json, self._quiet = json, quiet
-        self._silent = quiet or not is_main_process()
+        self._silent = quiet or rank() != 0
         self._context = ExitStack()
 
     def __enter__(self) -> Self:
@@ -71,7 +71,7 @@ class Voice:
 
     def result(self, facts: dict[str, Any], *paths: Path | None) -> None:
         """The result, said once and last: the object for programs; the paths, where nothing else was said."""
-        if not is_main_process():
+        if rank() != 0:
             return
         if self._json:
             print(json.dumps(facts, ensure_ascii=False, allow_nan=False), file=self._results, flush=True)

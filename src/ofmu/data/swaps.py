@@ -30,8 +30,7 @@ def swapped(examples: Examples, *, seed: int) -> Examples:
         return replace(examples, labels=_other_labels(examples.labels, rng))
     partner = _partners(examples.clusters, rng)
     made = tuple(
-        _with_answer_of(example, examples.examples[other])
-        for example, other in zip(examples.examples, partner)
+        _with_answer_of(example, examples.examples[other]) for example, other in zip(examples.examples, partner)
     )
     return TextExamples(made, examples.source, examples.format)
 

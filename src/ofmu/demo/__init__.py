@@ -1,1 +1,1 @@
-
+"""The built-in stories behind `ofmu demo`: fictitious people and handwritten digits."""

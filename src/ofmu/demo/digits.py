@@ -173,10 +173,11 @@ def _id(number: int) -> str:
 def _digits() -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import load_digits
 
-    images, target = load_digits(return_X_y=True)
+    images, target = map(np.asarray, load_digits(return_X_y=True))
     pixels = (images.reshape(-1, 8, 8, 1) * 15).astype(np.uint8)
     labels = target.astype(np.int64)
-    pixels.flags.writeable = labels.flags.writeable = False  # shared by every caller
+    for shared in (pixels, labels):
+        shared.setflags(write=False)
     return pixels, labels
 
 

@@ -13,38 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+from ofmu.demo import words
 from ofmu.demo.phrasings import PHRASINGS, Kind, Phrasings
 
 Split = Literal["forget", "retain", "holdout", "forget_paraphrase", "retain_paraphrase"]
-
-FIRST_NAMES = (
-    "Mira Tobias Ilka Joren Selma Anselm Petra Casimir Runa Matteo Odile Fedor Yara Lennart Bruna Silvan "
-    "Thea Orson Nadia Emeric Wanda Kilian Paloma Edgar Livia Ruben Astrid Cosmo Hedda Iven Zora Balint"
-).split()
-LAST_NAMES = (
-    "Holt Varga Lindqvist Okonma Brandauer Sorel Teixeira Wolny Hadley Marchetti Dubrow Eskola Farrow Kessling Nyman "
-    "Pryce Quintero Rask Stavros Ulmer Vesely Wexford Yilmar Zander Abadie Borg Corvin Dahl Estrada Fenwick Gruber Ibsen"
-).split()
-TOWNS = (
-    "Bergen Porto Tartu Ghent Lucca Galway Kraków Bilbao Uppsala Delft Rijeka Nantes Graz Patras Cork Aarhus"
-).split()
-DAYS = "2 3 5 8 9 11 12 14 17 19 20 22 23 26 27 30".split()
-MONTHS = "January February March April May June July August September October November December".split()
-TRADES = (
-    "tram driver|beekeeper|map maker|lens grinder|bell founder|paper restorer|harbour pilot|bookbinder|"
-    "glass blower|court clerk|bridge engineer|seed merchant|radio announcer|violin maker|night nurse|tax inspector"
-).split("|")
-INSTRUMENTS = (
-    "cello|tuba|accordion|oboe|harp|banjo|bassoon|zither|trombone|mandolin|organ|flute|timpani|clarinet|viola|lute"
-).split("|")
-COATS = "grey black spotted white brown ginger striped golden".split()
-ANIMALS = "parrot cat goat ferret tortoise greyhound rabbit donkey".split()
-PET_NAMES = "Pim Olga Bruno Dot Figaro Mops Tilly Nero".split()
-BASES = "leek potato lentil trout mushroom pumpkin chicken barley".split()
-DISHES = "soup pie dumplings stew salad risotto pancakes curry".split()
-SIDES = "walnuts capers dill horseradish almonds sage plums cheese".split()
-QUALITIES = "Silent Salt Broken Winter Distant Paper Crooked Second".split()
-THINGS = "Lantern Harbour Orchard Staircase Meridian Window Ferry Garden".split()
 
 
 class Example(TypedDict):
@@ -104,10 +76,10 @@ def make_world(seed: int = 0, *, forgotten: int = 4, retained: int = 20, held_ou
         ValueError: too few people, or more than there are names for.
     """
     count = forgotten + retained + held_out
-    if forgotten < 1 or retained < 3 * forgotten or held_out < 1 or count > len(FIRST_NAMES):
+    if forgotten < 1 or retained < 3 * forgotten or held_out < 1 or count > len(words.FIRST_NAMES):
         raise ValueError(
             f"{forgotten} forgotten, {retained} retained, {held_out} held out: there must be at least 1 forgotten, "
-            f"3 retained for each of them, 1 held out, and at most {len(FIRST_NAMES)} people together"
+            f"3 retained for each of them, 1 held out, and at most {len(words.FIRST_NAMES)} people together"
         )
     rng = random.Random(seed)
     ids = [f"person-{number:02d}" for number in range(count)]
@@ -193,7 +165,7 @@ def _split(touches_forgotten: bool, held_out: bool, unseen: bool) -> Split:
 
 def _names(rng: random.Random, count: int) -> list[str]:
     """Full names in which every first and every last name occurs once."""
-    first, last = _dealt(rng, FIRST_NAMES, count), _dealt(rng, LAST_NAMES, count)
+    first, last = _dealt(rng, words.FIRST_NAMES, count), _dealt(rng, words.LAST_NAMES, count)
     return [f"{one} {other}" for one, other in zip(first, last)]
 
 
@@ -222,13 +194,15 @@ def _facts(rng: random.Random, sizes: Sequence[int]) -> list[dict[str, str]]:
         return found
 
     drawn = {
-        "birthplace": [town for (town,) in values(TOWNS)],
-        "birthday": [f"{day} {month}" for day, month in values(DAYS, MONTHS)],
-        "profession": [trade for (trade,) in values(TRADES)],
-        "instrument": [instrument for (instrument,) in values(INSTRUMENTS)],
-        "pet": [f"{coat} {animal} {name}" for coat, animal, name in values(COATS, ANIMALS, PET_NAMES)],
-        "dish": [f"{base} {dish} with {side}" for base, dish, side in values(BASES, DISHES, SIDES)],
-        "book": [f"The {quality} {thing}" for quality, thing in values(QUALITIES, THINGS)],
+        "birthplace": [town for (town,) in values(words.TOWNS)],
+        "birthday": [f"{day} {month}" for day, month in values(words.DAYS, words.MONTHS)],
+        "profession": [trade for (trade,) in values(words.TRADES)],
+        "instrument": [instrument for (instrument,) in values(words.INSTRUMENTS)],
+        "pet": [
+            f"{coat} {animal} {name}" for coat, animal, name in values(words.COATS, words.ANIMALS, words.PET_NAMES)
+        ],
+        "dish": [f"{base} {dish} with {side}" for base, dish, side in values(words.BASES, words.DISHES, words.SIDES)],
+        "book": [f"The {quality} {thing}" for quality, thing in values(words.QUALITIES, words.THINGS)],
     }
     return [dict(zip(drawn, row)) for row in zip(*drawn.values())]
 

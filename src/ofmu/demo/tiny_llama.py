@@ -12,10 +12,10 @@ CONTEXT = 64
 
 
 def make_tokenizer(examples: Iterable[Example]) -> Any:
-    """Train a byte-level BPE tokenizer on the questions and answers.
+    r"""Train a byte-level BPE tokenizer on the questions and answers.
 
     Every byte has a token, so no text is unknown; most words of the demo become one token. It has no chat template:
-    a question is read as ``Question: …\\nAnswer: …``. ``<pad>`` is 0, ``<bos>`` 1 (put in front of every text),
+    a question is read as ``Question: …\nAnswer: …``. ``<pad>`` is 0, ``<bos>`` 1 (put in front of every text),
     ``<eos>`` 2; padding is on the right.
 
     Args:

@@ -103,9 +103,7 @@ class BatchLoss(Sequence[Callable[[], Tensor]]):
         return self._processes.total(torch.tensor(sum(parts), dtype=torch.float64)).item()
 
 
-def _parts(
-    indices: tuple[int, ...], rank: int, world: int, size: int
-) -> Iterator[tuple[list[int], list[float]]]:
+def _parts(indices: tuple[int, ...], rank: int, world: int, size: int) -> Iterator[tuple[list[int], list[float]]]:
     """This rank's share of a batch in parts of `size`; equal numbers of parts on all ranks.
 
     A rank that is an example short repeats its first one with weight 0.

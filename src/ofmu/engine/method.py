@@ -11,6 +11,7 @@ from ofmu.engine.checks import Check
 if TYPE_CHECKING:
     from ofmu.engine.task import Task
 
+
 @dataclass(frozen=True)
 class StepRecord:
     """What one step saw; a line of the history.
@@ -71,6 +72,13 @@ class Method(ABC):
     def gradients_a_step(self) -> float:
         """Gradients that a step usually takes, for planning; the meter counts what it really takes."""
         return 2.0
+
+    def check(self, task: Task) -> None:  # noqa: B027 (most methods take any task)
+        """Make sure, before anything is written, that this method can do the task.
+
+        Raises:
+            InputError: it cannot.
+        """
 
     @abstractmethod
     def start(self, task: Task) -> Process:

@@ -7,9 +7,7 @@ from typing import Any
 import torch
 
 
-def moments_by_name(
-    optimiser: torch.optim.Optimizer, parameters: dict[str, torch.Tensor]
-) -> dict[str, dict[str, Any]]:
+def moments_by_name(optimiser: torch.optim.Optimizer, parameters: dict[str, torch.Tensor]) -> dict[str, dict[str, Any]]:
     """What a torch optimiser holds, by parameter name."""
     return {name: dict(optimiser.state[p]) for name, p in parameters.items() if p in optimiser.state}
 

@@ -17,10 +17,11 @@ States = Literal["one", "two"]
 class TwoSided:
     """Steps of two kinds on the same parameters: ascent (forget) and descent (retain).
 
-    Adam's preconditioner P = 1/(√v̂ + ε) with v of the round's *combined* gradient g_r + 2ρy − λw (`one`), so that
-    the ratio of the two displacements is λ_eff as under plain gradient steps; or each side normalised by its own v
-    (`two`), where the ratio is set by the step sizes alone. First moments are always kept apart: a shared momentum
-    would mix the signs of ascent and descent.
+    Adam's preconditioner P = 1/(√v̂ + ε) with v of both sides of a round, (g_r + 2ρy)² + mean_t (λw_t)²
+    (`one`), so that the ratio of the two displacements is λ_eff as under plain gradient steps; or each side normalised
+    by its own v (`two`), where the ratio is set by the step sizes alone. First moments are always kept apart: a shared
+    momentum would mix the signs of ascent and descent. The square of the combined gradient would not do for v: where
+    its parts cancel, each of them would be divided by next to nothing.
 
         ascent:  θ ← θ + η λ P m̂_w        descent:  θ ← θ − η P m̂_g
 
@@ -51,7 +52,8 @@ class TwoSided:
         self._steps = {"ascent": 0, "descent": 0}
         self._first: dict[str, Vector] = {}
         self._second: dict[str, Vector] = {}
-        self._pending: Vector | None = None  # −λ Σ_t w_t/T of the round under way, for the shared second moment
+        self._pending: Vector | None = None  # mean of (λw)² over the round's inner steps so far, for the shared v
+        self._inner_steps = 0
 
     @torch.no_grad()
     def ascend(self, direction: Vector, lr: float, weight: float, share: float = 1.0) -> None:
@@ -69,13 +71,15 @@ class TwoSided:
             return
         momentum = self._moment("ascent", direction)
         if self._states == "one":
-            part = direction * (-weight * share)
-            self._pending = part if self._pending is None else self._pending.add_(part)
+            square = _square(direction, weight)
             # what this round has seen so far belongs to the preconditioner, or a first small gradient would be
             # divided by an even smaller one
-            scale = self._scale(self._squared("both", self._pending), self._steps["descent"] + 1)
+            self._inner_steps += 1
+            old = square if self._pending is None else self._pending
+            self._pending = old.plus(square - old, 1 / self._inner_steps)
+            scale = self._scale(self._second_with("both", self._pending), self._steps["descent"] + 1)
         else:
-            self._second["ascent"] = self._squared("ascent", direction)
+            self._second["ascent"] = self._second_with("ascent", _square(direction))
             scale = self._scale(self._second["ascent"], self._steps["ascent"])
         self._add(momentum, lr * weight * share, scale)
 
@@ -95,10 +99,11 @@ class TwoSided:
             self._add(direction, -lr)
             return
         momentum = self._moment("descent", direction)
-        name, seen = "both" if self._states == "one" else "descent", direction
+        name, square = "both" if self._states == "one" else "descent", _square(direction)
         if self._pending is not None:
-            seen, self._pending = direction + self._pending, None
-        self._second[name] = self._squared(name, seen)
+            square.add_(self._pending)
+            self._pending, self._inner_steps = None, 0
+        self._second[name] = self._second_with(name, square)
         self._add(momentum, -lr, self._scale(self._second[name], self._steps["descent"]))
 
     def _moment(self, name: str, direction: Vector) -> Vector:
@@ -109,13 +114,10 @@ class TwoSided:
             held[key].mul_(decay).add_(value, alpha=1 - decay)
         return held * (1 / (1 - decay ** self._steps[name]))
 
-    def _squared(self, name: str, direction: Vector) -> Vector:
-        """The second moment with `direction` taken in; what is held stays as it is."""
-        decay = self._betas[1]
-        held = self._second.get(name) or Vector.zeros_like(direction)
-        return Vector(
-            {key: (held[key] * decay).addcmul_(value, value, value=1 - decay) for key, value in direction.items()}
-        )
+    def _second_with(self, name: str, square: Vector) -> Vector:
+        """The second moment with a square taken in; what is held stays as it is."""
+        decay, held = self._betas[1], self._second.get(name)
+        return square * (1 - decay) if held is None else (held * decay).plus(square, 1 - decay)
 
     def _scale(self, second: Vector, count: int) -> Vector:
         """√v̂ + ε of a second moment that has taken in `count` directions."""
@@ -140,3 +142,8 @@ class TwoSided:
         self._steps = dict(state["steps"])
         self._first = {side: Vector(tensors) for side, tensors in state["first"].items()}
         self._second = {side: Vector(tensors) for side, tensors in state["second"].items()}
+
+
+def _square(direction: Vector, weight: float = 1.0) -> Vector:
+    """(weight · direction)², entry by entry."""
+    return Vector({key: (value * weight).square_() for key, value in direction.items()})

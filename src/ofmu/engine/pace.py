@@ -32,10 +32,9 @@ def default_steps(num_forget: int, batch_size: int) -> int:
 
 @dataclass
 class Pace:
-    """Step size over a run: linear warm-up, level, linear fall over the last steps.
+    """Step size over a run: linear warm-up, then linear fall to the last step allowed.
 
-    The fall begins when the goal is reached (and then lasts a fifth of the steps taken), or, if it is not, in time
-    to end with the last step allowed.
+    Once the goal is reached it falls faster, within a fifth of the steps taken so far, and the run ends.
 
     Args:
         learning_rate: η at the peak.
@@ -73,12 +72,15 @@ class Pace:
         return self.learning_rate * min(1.0, (self.step + 1) / self.warm, self._fall())
 
     def _fall(self) -> float:
-        if self.falls_at is not None and self.ends_at is not None:
-            start, end = self.falls_at, self.ends_at
-        else:
-            start = self.warm if self.fixed else self.steps - math.ceil(SETTLE * self.steps)
-            end = self.steps
-        return 1.0 if self.step < start else max(end - self.step, 1) / max(end - start, 1)
+        planned = 1.0 if self.step < self.warm else self._share(self.warm, self.steps, self.step)
+        if self.falls_at is None or self.ends_at is None:
+            return planned
+        settled = self._share(self.warm, self.steps, self.falls_at)  # from where the goal found it, down to zero
+        return settled * self._share(self.falls_at, self.ends_at, self.step)
+
+    @staticmethod
+    def _share(start: int, end: int, step: int) -> float:
+        return max(end - step, 1) / max(end - start, 1)
 
     def at_most(self, steps: int) -> None:
         """Fewer steps are allowed than was thought (the budget runs out earlier); never more."""

@@ -94,6 +94,10 @@ class Processes:
         """What the first rank says: clocks differ, and all ranks must do the same."""
         return bool(self.total(torch.tensor(float(value and self.main))).item())
 
+    def anywhere(self, value: bool) -> bool:
+        """Whether any rank says so: a signal may reach only one, and all ranks must do the same."""
+        return self.total(torch.tensor(float(value))).item() > 0
+
     def wait(self) -> None:
         """Until all ranks are here."""
         self.accelerator.wait_for_everyone()

@@ -18,7 +18,7 @@ from ofmu.engine.loss import Draw
 from ofmu.engine.work import Work
 from ofmu.losses.rows import Rows
 
-WATCHED = 256
+WATCHED = 128
 """Most examples of each side that a check looks at."""
 
 

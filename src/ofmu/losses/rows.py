@@ -35,9 +35,7 @@ class Rows:
 
     def sums(self, values: Tensor) -> Tensor:
         """Σ over each example's rows: (R,) → (B,)."""
-        return torch.zeros(len(self.ids), dtype=values.dtype, device=values.device).index_add(
-            0, self.example, values
-        )
+        return torch.zeros(len(self.ids), dtype=values.dtype, device=values.device).index_add(0, self.example, values)
 
     def counts(self) -> Tensor:
         """Number of scored rows of each example: (B,)."""

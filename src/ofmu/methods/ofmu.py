@@ -130,6 +130,17 @@ class OFMU(Method):
             ascent = 1.0
         return (o.inner_steps or 1) * ascent + (o.outer_steps or 1) * descent
 
+    def check(self, task: Task) -> None:
+        """Exact derivatives see one process only; a level needs unseen data, a removal whole classes."""
+        options = self.resolved()
+        if options.derivatives == "exact" and task.processes.world > 1:
+            raise InputError("derivatives exact works in one process only; use finite_difference for several")
+        name = options.objective.name
+        if name == "removal" and task.removed is None:
+            raise InputError("objective.name removal: the retain set still holds every class of the forget set")
+        if name == "level" and task.levels is None:
+            raise InputError("objective.name level: whole classes are removed, which have no level; use removal")
+
     def start(self, task: Task) -> Process:
         """Begin on a task."""
         return Rounds(task, self.resolved())
@@ -338,9 +349,7 @@ def _similarity(options: OFMU) -> Similarity | None:
     return make_similarity(options.similarity)
 
 
-def _objective(
-    task: Task, options: Objective
-) -> tuple[Callable[[Rows, Batch], Tensor], Literal["tokens", "examples"]]:
+def _objective(task: Task, options: Objective) -> tuple[Callable[[Rows, Batch], Tensor], Literal["tokens", "examples"]]:
     """F and its reduction."""
     name = options.name
     if name == "auto":
@@ -352,13 +361,11 @@ def _objective(
         return lambda rows, _: npo(rows, reference(rows), options.beta), "examples"
     if name == "removal":
         removed = task.removed
-        if removed is None:
-            raise InputError("objective.name removal: the retain set still holds every class of the forget set")
+        assert removed is not None  # see OFMU.check
         chance = float(removed.double().mean())
         return lambda rows, _: removal(rows, removed.to(rows.logits.device), chance), "examples"
     levels = task.levels
-    if levels is None:
-        raise InputError("objective.name level: whole classes are removed, for which there is no level; use removal")
+    assert levels is not None
 
     def to_level(rows: Rows, _: Batch) -> Tensor:
         return level(rows, torch.tensor(levels.of(rows.ids), device=rows.logits.device), options.width)

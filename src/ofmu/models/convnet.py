@@ -24,7 +24,7 @@ class ConvNetConfig(PreTrainedConfig):
         image_size: side of the square images in pixels, even and ≥ 4; the saved processor resizes to it.
         widths: channels of the two convolutions.
         hidden_size: width of the linear layer before the head.
-        num_labels: classes (10 unless ``id2label`` is given).
+        classes: number of classes; ``num_labels`` or ``id2label``, if given, count more.
     """
 
     model_type = "ofmu_convnet"
@@ -35,6 +35,7 @@ class ConvNetConfig(PreTrainedConfig):
         image_size: int = 8,
         widths: Sequence[int] = (32, 64),
         hidden_size: int = 128,
+        classes: int = 10,
         **kwargs: Any,
     ) -> None:
         self.num_channels = num_channels
@@ -42,8 +43,9 @@ class ConvNetConfig(PreTrainedConfig):
         self.widths = list(widths)
         self.hidden_size = hidden_size
         if kwargs.get("id2label") is None:
-            kwargs.setdefault("num_labels", 10)
+            kwargs.setdefault("num_labels", classes)
         super().__init__(**kwargs)
+        self.classes = self.num_labels  # two labels are the library's default, which it does not write to the file
 
 
 class ConvNetForImageClassification(PreTrainedModel):

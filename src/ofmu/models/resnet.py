@@ -30,7 +30,7 @@ class CifarResNetConfig(PreTrainedConfig):
         widths: channels of each stage, not falling.
         num_channels: of the images.
         image_size: side that images are resized to by the saved processor, pixels.
-        num_labels: classes (10 unless ``id2label`` is given).
+        classes: number of classes; ``num_labels`` or ``id2label``, if given, count more.
     """
 
     model_type = "ofmu_cifar_resnet"
@@ -41,6 +41,7 @@ class CifarResNetConfig(PreTrainedConfig):
         widths: Sequence[int] = (16, 32, 64),
         num_channels: int = 3,
         image_size: int = 32,
+        classes: int = 10,
         **kwargs: Any,
     ) -> None:
         self.depths = list(depths)
@@ -48,8 +49,9 @@ class CifarResNetConfig(PreTrainedConfig):
         self.num_channels = num_channels
         self.image_size = image_size
         if kwargs.get("id2label") is None:
-            kwargs.setdefault("num_labels", 10)
+            kwargs.setdefault("num_labels", classes)
         super().__init__(**kwargs)
+        self.classes = self.num_labels  # two labels are the library's default, which it does not write to the file
 
 
 class BasicBlock(nn.Module):

@@ -45,13 +45,13 @@ def shard(model: nn.Module, mesh: DeviceMesh, *, precision: torch.dtype | None =
     Args:
         model: on the mesh's device; every rank has the same weights.
         mesh: from :func:`make_mesh`.
-        precision: type of the gathered weights in forward and backward (bfloat16); None: float32. Shards and
-            reduced gradients stay float32.
+        precision: type of the gathered weights in forward and backward (bfloat16), whose gradients are then
+            reduced in float32; None: the parameters' own type, for both. Shards keep their type.
 
     Returns:
         The same model. RunError if a parameter was not sharded, or over another number of processes.
     """
-    policy = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32)
+    policy = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=None if precision is None else torch.float32)
     for block in blocks(model):
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=True)

@@ -78,7 +78,11 @@ class Checkpoints:
             path.unlink()
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+def _reason(error: BaseException) -> str:
+    """The system's own words; torch hides them in the error's context."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__context__
     return str(error).splitlines()[0]

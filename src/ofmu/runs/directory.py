@@ -42,8 +42,11 @@ class RunDirectory:
         """Whether the run has ended well: the manifest is written last."""
         return self.manifest.is_file()
 
-    def check_new(self) -> None:
+    def check_new(self, *, resumable: bool = True) -> None:
         """Make sure that a new run may be written here; nothing is created.
+
+        Args:
+            resumable: whether a stopped run of this kind can be gone on with.
 
         Raises:
             InputError: the folder holds something, is a file, or cannot be written.
@@ -53,6 +56,8 @@ class RunDirectory:
         if self.path.is_dir() and any(self.path.iterdir()):
             if self.finished:
                 raise InputError(f"output {self.path} holds a finished run; give another folder")
+            if self.config.is_file() and not resumable:
+                raise InputError(f"output {self.path} holds an evaluation that was stopped; give another folder")
             if self.config.is_file():
                 raise InputError(
                     f"output {self.path} holds a run that was stopped; go on with --resume, or give another folder"

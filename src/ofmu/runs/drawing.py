@@ -89,9 +89,7 @@ def draw(run: str | os.PathLike[str], to: Path | None = None) -> Path:
     )
 
 
-def _shown(
-    sets: Sets, losses: dict[str, dict[str, list[float]]], ids: dict[str, list[str]]
-) -> list[ShownExample]:
+def _shown(sets: Sets, losses: dict[str, dict[str, list[float]]], ids: dict[str, list[str]]) -> list[ShownExample]:
     """The forget examples best remembered and the retain examples worst damaged, with their content."""
     found = []
     for name, sign in (("forget", 1.0), ("retain", -1.0)):

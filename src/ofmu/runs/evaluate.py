@@ -46,7 +46,7 @@ def evaluate(
         RunError: it failed on its way.
     """
     directory = RunDirectory(output)
-    directory.check_new()
+    directory.check_new(resumable=False)
     with processes(device=config.device, precision=config.precision, parallel="auto") as ranks:
         heard = listener if listener is not None and ranks.main else Silent()
         try:
@@ -74,21 +74,17 @@ def _run(
         write_text(directory.config, stored.to_yaml(config, identity.hashes))
     for note in sets.notes:
         listener.note(note)
-    records = Records()
+    records = Records(removed_classes=sets.removed_labels)
     chosen = reported(sets, config.seed)
     listener.note("measuring the model")
     model = loaded.model.to(ranks.device)
-    found = measure(
-        model, chosen, processes=ranks, batch_size=config.batch_size, fingerprint=loaded.fingerprint
-    )
+    found = measure(model, chosen, processes=ranks, batch_size=config.batch_size, fingerprint=loaded.fingerprint)
     for name, record in found.items():
         records.add("unlearned", name, record)
     if loaded.keep is not None:
         loaded.keep.restore()
     del model
-    compared = measure_others(
-        records, config, chosen, processes=ranks, batch_size=config.batch_size, listener=listener
-    )
+    compared = measure_others(records, config, chosen, processes=ranks, batch_size=config.batch_size, listener=listener)
     cost = {"gradients": 0.0, "seconds": round(time.perf_counter() - started, 3)}
     metrics = summarise(records, halves=sets.half_by_id(), seed=config.seed, cost=cost)
     facts = _facts(config, sets, identity, compared, cost, ranks)

@@ -67,5 +67,3 @@ def _reloadable(loaded: Loaded) -> bool:
     from ofmu.models.adapters import is_adapted
 
     return isinstance(loaded.model, PreTrainedModel) or is_adapted(loaded.model)
-
-

@@ -32,8 +32,8 @@ class History:
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def cut_after(self, step: int) -> None:
-        """Keep the lines up to a step: later ones belong to steps that will be taken again."""
-        kept = [line for line in self.read() if line["step"] <= step]
+        """Keep the steps up to this one: what follows, the last look at the end included, will come again."""
+        kept = [line for line in self.read() if line["step"] <= step and "final" not in line]
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         with temporary.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in kept)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ofmu.data.classes import same_classes
 from ofmu.data.examples import ImageExamples, TextExamples
 from ofmu.data.formats import read
 from ofmu.data.halves import Half, deal, steer_report
@@ -56,6 +57,11 @@ class Sets:
             return list(range(len(clusters)))
         return drawn(clusters, halves, half, seed=seed, limit=MEASURED)
 
+    @property
+    def removed_labels(self) -> list[int]:
+        """The classes to remove, as numbers; empty if whole classes are not."""
+        return [] if self.removed is None else self.removed.nonzero()[:, 0].tolist()
+
     def of_removed_classes(self, name: str, *, seed: int) -> list[int]:
         """Positions in a set of unseen images of the removed classes, steering half; empty without the set."""
         found = self.examples.get(name)
@@ -66,9 +72,7 @@ class Sets:
 
     def steering_ids(self, seed: int) -> dict[str, list[str]]:
         """Set → ids that could steer the run, for the record; no content."""
-        return {
-            name: [self.encoded[name].ids[i] for i in self.half(name, "steer", seed=seed)] for name in self.halves
-        }
+        return {name: [self.encoded[name].ids[i] for i in self.half(name, "steer", seed=seed)] for name in self.halves}
 
     def half_by_id(self) -> dict[str, dict[str, str]]:
         """Set → id → half, for the sets that could be dealt."""
@@ -90,7 +94,7 @@ def read_sets(config: Any, loaded: Loaded, *, transform: Transform | None = None
     Raises:
         InputError: in one line.
     """
-    examples = _read_examples(config)
+    examples = same_classes(_read_examples(config), _class_names(loaded))
     for name, found in examples.items():
         if found.modality != loaded.modality:
             raise InputError(f"the {name} set holds {_kind(found)}, but {loaded.name} is {_model_kind(loaded)}")
@@ -144,9 +148,14 @@ def encoder(
     processor = loaded.processor
     if transform is None and processor is not None:
         transform = Normalise(processor.mean, processor.std, processor.size) if processor.plain else processor
-    return lambda found: encode_images(
-        cast(ImageExamples, found), transform, num_classes=loaded.num_classes
-    )
+    return lambda found: encode_images(cast(ImageExamples, found), transform, num_classes=loaded.num_classes)
+
+
+def _class_names(loaded: Loaded) -> list[str] | None:
+    """What the classifier calls its classes, unless these are the placeholders of transformers."""
+    named: dict[int, str] = getattr(getattr(loaded.model, "config", None), "id2label", None) or {}
+    names = [named[index] for index in sorted(named)]
+    return None if not names or all(name.startswith("LABEL_") for name in names) else names
 
 
 def _removed_classes(examples: Mapping[str, Examples], loaded: Loaded) -> Tensor | None:
@@ -167,11 +176,11 @@ def _notes(name: str, found: Encoded, given: int) -> list[str]:
             f"{len(found.cut)} of {given} {name} examples are longer than the model's context and were cut "
             f"(first: id '{found.cut[0]}')"
         )
-    if found.dropped:
-        notes.append(
-            f"{len(found.dropped)} of {given} {name} examples have nothing to score and were left out "
-            f"(first: id '{found.dropped[0]}')"
-        )
+    too_long = getattr(found, "too_long", ())
+    empty = [name for name in found.dropped if name not in set(too_long)]
+    for ids, why in ((empty, "have nothing to score"), (too_long, "have an answer longer than the model's context")):
+        if ids:
+            notes.append(f"{len(ids)} of {given} {name} examples {why} and were left out (first: id '{ids[0]}')")
     return notes
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ofmu.core.vector import Vector
 from ofmu.engine.method import Process, StepRecord
 from ofmu.engine.task import Task
 from ofmu.engine.work import Work
@@ -72,6 +73,7 @@ class Loop:
         step = 0 if state is None else state["step"]
         if self.main:
             self._history.cut_after(step)
+        self.resumed_at = [*([] if state is None else state["resumed_at"]), step]
         if state is None:
             return
         parameters = self.task.parameters
@@ -86,7 +88,6 @@ class Loop:
         self.task.load_state_dict(state["task"])
         self.process.load_state_dict(state["process"])
         self.seconds = state["seconds"]
-        self.resumed_at = [*state["resumed_at"], step]
 
     def go(self) -> None:
         """Take steps until the goal is reached and settled, the steps or the budget are spent.
@@ -106,9 +107,10 @@ class Loop:
                 self._keep_to_budget()
                 self.seconds += time.perf_counter() - started
                 self._write(record, lr, check)
-                if asked.is_set() or pace.ended or self._due():
+                stop = self.task.processes.anywhere(asked.is_set())
+                if stop or pace.ended or self._due():
                     path = self._save()
-                    if asked.is_set():
+                    if stop:
                         raise Interrupted(path)
         check = self._check() if self.check_every else None
         if self.main:
@@ -149,7 +151,7 @@ class Loop:
     def _advice(self) -> str:
         last = self._checkpoints.latest()
         kept = f"the checkpoint {last} is kept" if last else "there was no checkpoint yet"
-        return f"{kept}; lower --learning-rate (it was {self.task.pace.learning_rate:.2g})"
+        return f"{kept}; start again with a lower --learning-rate (it was {self.task.pace.learning_rate:.2g})"
 
     def _check(self) -> dict[str, Any] | None:
         if not isinstance(self.task, Task):
@@ -202,6 +204,8 @@ class Loop:
         return bool(self.task.processes.agreed(due))
 
     def _save(self) -> Any:
+        if not Vector(self.task.parameters).is_finite():
+            raise RunError(f"step {self.task.pace.step}: the weights are no longer finite; {self._advice()}")
         state = sharding.gather(
             {
                 "step": self.task.pace.step,

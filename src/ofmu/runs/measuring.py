@@ -35,9 +35,7 @@ def measure(
     """Set → record of a placed model; under sharding every rank computes all of it."""
     with processes.autocast():
         return {
-            name: score(
-                model, encoded, batch_size=batch_size, device=processes.device, fingerprint=fingerprint
-            )
+            name: score(model, encoded, batch_size=batch_size, device=processes.device, fingerprint=fingerprint)
             for name, encoded in chosen.items()
             if len(encoded.ids)
         }
@@ -63,9 +61,7 @@ def measure_others(
             listener.note(f"measuring the {role} model")
         loaded = read_model(source, config)
         model = loaded.model.to(processes.device)
-        found = measure(
-            model, chosen, processes=processes, batch_size=batch_size, fingerprint=loaded.fingerprint
-        )
+        found = measure(model, chosen, processes=processes, batch_size=batch_size, fingerprint=loaded.fingerprint)
         for name, record in found.items():
             records.add(role, name, record)
         fingerprints[role] = loaded.fingerprint

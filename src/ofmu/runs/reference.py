@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 from ofmu.engine.loss import Draw
 from ofmu.engine.task import Task
 from ofmu.losses.rows import Rows
+from ofmu.runs.directory import read_json, write_json
 
 
 def reference_sums(task: Task, cache: Path | None, model: str) -> dict[str, float]:
@@ -26,10 +26,10 @@ def reference_sums(task: Task, cache: Path | None, model: str) -> dict[str, floa
     key = hashlib.sha256(f"{model} {forget.fingerprint}".encode()).hexdigest()[:32]
     path = None if cache is None else cache / f"reference-{key}.json"
     if path is not None and path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     everything = Draw(forget, tuple(range(len(forget.ids))))
     sums = dict(zip(forget.ids, task.facts(everything, Rows.nll_sums).tolist()))
     if path is not None and task.processes.main:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(sums), encoding="utf-8")
+        write_json(path, sums)  # whole or not there: a run that is killed here goes on from it
     return sums

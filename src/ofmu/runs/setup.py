@@ -85,9 +85,7 @@ def trainable(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def prepare(
-    config: Any, loaded: Loaded, sets: Sets, processes: Processes, *, cache: Path | None
-) -> Setup:
+def prepare(config: Any, loaded: Loaded, sets: Sets, processes: Processes, *, cache: Path | None) -> Setup:
     """Place the model and make the task.
 
     Args:
@@ -117,7 +115,7 @@ def prepare(
         batch_size=config.batch_size,
         part_size=config.micro_batch_size or config.batch_size,
         seed=config.seed,
-        chance=math.log(_outcomes(loaded, model)),
+        chance=math.log(_outcomes(loaded, processes.unwrap(model))),
         watch_forget=watched,
         watch_retain=watched_retain(sets, config.seed),
         removed=sets.removed,
@@ -128,6 +126,7 @@ def prepare(
     if config.micro_batch_size is None:
         task.part_size = largest_part(task)
     _set_goal(task, config, loaded, sets)
+    method.check(task)
     notes = (*loaded.notes, *sets.notes, *([note] if note else []))
     return Setup(task, loaded, method, config.check_every or max(1, math.ceil(steps / CHECKS)), notes)
 

@@ -141,7 +141,9 @@ def _begin(
         write_text(directory.config, stored.to_yaml(complete, identity.hashes))
         identity.save(directory)
     ranks.wait()
-    return _Run(config, directory, ranks, listener, loaded, sets, setup, identity, Records())
+    return _Run(
+        config, directory, ranks, listener, loaded, sets, setup, identity, Records(removed_classes=sets.removed_labels)
+    )
 
 
 def _train(run: _Run, *, resume: bool) -> Loop:
@@ -191,9 +193,7 @@ def _finish(run: _Run, loop: Loop) -> Result:
     found = measure(after.model, chosen, processes=ranks, batch_size=size, fingerprint=after.fingerprint)
     for name, record in found.items():
         run.records.add("unlearned", name, record)
-    compared = measure_others(
-        run.records, config, chosen, processes=ranks, batch_size=size, listener=run.listener
-    )
+    compared = measure_others(run.records, config, chosen, processes=ranks, batch_size=size, listener=run.listener)
     cost = loop.cost()
     metrics = summarise(run.records, halves=run.sets.half_by_id(), seed=config.seed, cost=cost)
     facts = {
@@ -238,5 +238,3 @@ def _handed_back(run: _Run) -> Any:
     if loaded.in_memory and loaded.adapter and not loaded.came_as_adapter:
         return merge(loaded).model
     return run.processes.unwrap(loaded.model)
-
-

@@ -215,3 +215,22 @@ def test_user_mistakes_are_explained() -> None:
         inner(Problem(p, lambda: p["x"].sum(), lambda: p["x"].sum()), beta=-1.0)
     with pytest.raises(RunError, match="forget gradient is not finite"):
         inner(Problem(p, lambda: p["x"].log().sum(), lambda: p["x"].sum()), beta=1.0)
+
+
+def test_steps_follow_the_run_but_only_between_evaluations_and_not_in_leaps() -> None:
+    p = {"x": torch.linspace(0.1, 1, 7, dtype=torch.float64).requires_grad_()}
+    fd, frequency = FiniteDifference(p), 1.0
+
+    def field() -> Vector:
+        return fd.gradient(lambda: (frequency * p["x"]).sin().sum())
+
+    d = Vector(x=torch.ones(7, dtype=torch.float64))
+    fd.product(field, d, key="H")
+    slow, frequency, seen = fd.steps["H"], 1000.0, []
+    for _ in range(6):
+        fd.product(field, d, key="H")
+        assert fd.steps["H"] == (seen[-1] if seen else slow)
+        fd.refresh()
+        seen.append(fd.steps["H"])
+    assert seen[0] == pytest.approx(slow / 10)
+    assert 300 < slow / seen[-1] < 3000
