@@ -22,6 +22,27 @@ from ofmu.methods.ofmu import PRESETS
 DOCS = Path(__file__).parent
 MADE = "<!-- Made from the code by `make docs`; change the docstring, not this page. -->\n"
 
+METHODS = f"""{MADE}
+# Methods
+
+`ofmu unlearn METHOD …`; `ofmu` if left out. All share the engine, the step-size rule and the measurements, so that they
+can be compared at equal gradients. The same in a terminal: `ofmu methods`.
+
+| method | what it does | cost and memory |
+|---|---|---|
+"""
+
+METRICS = f"""{MADE}
+# Metrics
+
+What `metrics.json` holds under these names, on each set (`forget_probability`, `retain_probability` …) and for each
+model. On the forget set best is always what the retrained model does: destroying a model is not unlearning. What is
+scored, how intervals are made and what the verdict rests on: [how things are measured](../METRICS.md).
+
+| metric | what it measures | of | better |
+|---|---|---|---|
+"""
+
 
 def pages() -> Iterator[tuple[Path, str]]:
     """Every page made from the code, with its text."""
@@ -36,72 +57,48 @@ def pages() -> Iterator[tuple[Path, str]]:
 
 
 def _list_of_methods(kinds: dict[str, type[Method]]) -> str:
-    rows = [f"| [`{name}`]({name}.md) | {_cell(first_line(kind))} | {_cell(kind.cost)} |" for name, kind in kinds.items()]
-    return "\n".join([
-        MADE,
-        "# Methods\n",
-        "`ofmu unlearn METHOD …`; `ofmu` if left out. All share the engine, the step-size rule and the measurements, so",
-        "that they can be compared at equal gradients. The same in a terminal: `ofmu methods`.\n",
-        "| method | what it does | cost and memory |",
-        "|---|---|---|",
-        *rows,
-        "",
-    ])  # fmt: skip
+    rows = []
+    for name, kind in kinds.items():
+        rows.append(_row(f"[`{name}`]({name}.md)", first_line(kind), kind.cost))
+    return METHODS + "\n".join([*rows, ""])
 
 
 def _method_page(name: str, kind: type[Method]) -> str:
-    lines = [MADE, f"# {name}\n", _docstring(kind), "", f"- **Paper**: {kind.paper}", f"- **Cost and memory**: {kind.cost}"]
-    lines += [f"- **Stops by itself** at its goal: {'yes' if kind.wants_goal else 'no'}", _source(kind), "", "## Options\n"]
-    found = method_options(name)
+    ends = "yes" if kind.wants_goal else "no"
+    lines = [MADE, f"# {name}\n", _docstring(kind), ""]
+    lines += [f"- **Paper**: {kind.paper}", f"- **Cost and memory**: {kind.cost}"]
+    lines += [f"- **Stops by itself** at its goal: {ends}", _source(kind), "", "## Options\n"]
     presets = PRESETS if name == "ofmu" else {}
     heads = [f"preset `{preset}`" for preset in presets] or ["default"]
-    lines += [f"| option | takes | {' | '.join(heads)} | range | what it is |", f"|---|---|{'---|' * len(heads)}---|---|"]
-    for option in found:
-        values = [_of_preset(option, preset) for preset in presets.values()] or [_default(option)]
-        cells = [f"`{option.flag}`", _takes(option), *values, option.range, option.text]
-        lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+    lines += [_row("option", "takes", *heads, "range", "what it is"), "|---" * (4 + len(heads)) + "|"]
+    for option in method_options(name):
+        values = [_of_preset(option, preset) for preset in presets] or [_default(option)]
+        lines.append(_row(f"`{option.flag}`", _takes(option), *values, option.range, option.text))
     return "\n".join([*lines, ""])
 
 
-def _of_preset(option: Option, preset: dict[str, object]) -> str:
+def _of_preset(option: Option, preset: str) -> str:
     path = option.path.removeprefix("method.")
-    value = preset.get("objective" if path == "objective.name" else path)
+    if path == "preset":
+        return preset
+    value = PRESETS[preset].get("objective" if path == "objective.name" else path)
     return _default(option) if value is None else _shown(value)
 
 
 def _list_of_metrics(kinds: dict[str, type[Metric]]) -> str:
-    rows = [
-        f"| [`{name}`]({name}.md) | {_cell(first_line(kind))} | {MODALITY[kind.modality]} | {BETTER[kind.better]} |"
-        for name, kind in kinds.items()
-    ]
-    return "\n".join([
-        MADE,
-        "# Metrics\n",
-        "What `metrics.json` holds under these names, on each set (`forget_probability`, `retain_probability` …) and for each",
-        "model. On the forget set best is always what the retrained model does: destroying a model is not unlearning. What is",
-        "scored, how intervals are made and what the verdict rests on: [how things are measured](../METRICS.md).\n",
-        "| metric | what it measures | of | better |",
-        "|---|---|---|---|",
-        *rows,
-        "",
-    ])  # fmt: skip
+    rows = []
+    for name, kind in kinds.items():
+        rows.append(_row(f"[`{name}`]({name}.md)", first_line(kind), MODALITY[kind.modality], BETTER[kind.better]))
+    return METRICS + "\n".join([*rows, ""])
 
 
 def _metric_page(name: str, kind: type[Metric]) -> str:
     needs = ", ".join(sorted(kind.needs)) or "nothing beyond forget and retain set"
     unit = f"; unit: {kind.unit}" if kind.unit else ""
-    return "\n".join([
-        MADE,
-        f"# {name}\n",
-        _docstring(kind).replace("METRICS.md", "[METRICS.md](../METRICS.md)"),
-        "",
-        f"- **Of**: {MODALITY[kind.modality]}",
-        f"- **Needs**: {needs}",
-        f"- **Better**: {BETTER[kind.better]}{unit}",
-        f"- **Version of the definition**: {kind.version}",
-        _source(kind),
-        "",
-    ])  # fmt: skip
+    facts = [f"- **Of**: {MODALITY[kind.modality]}", f"- **Needs**: {needs}"]
+    facts += [f"- **Better**: {BETTER[kind.better]}{unit}", f"- **Version of the definition**: {kind.version}"]
+    text = _docstring(kind).replace("METRICS.md", "[METRICS.md](../METRICS.md)")
+    return "\n".join([MADE, f"# {name}\n", text, "", *facts, _source(kind), ""])
 
 
 def _docstring(kind: type) -> str:
@@ -134,8 +131,9 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _row(*cells: str) -> str:
+    """A row of a table."""
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
 def main(arguments: list[str]) -> int:

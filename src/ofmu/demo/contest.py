@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -98,7 +98,7 @@ def hold(contest: Contest, seeds: Sequence[int], tell: Callable[[str], None]) ->
             model = contest.fresh(seed)
             model.load_state_dict(before.state_dict())
             tell(f"{contest.name}: {method} forgets (seed {seed})")
-            run = unlearn(model, method=method, seed=seed, **contest.sets, **contest.options)
+            run = unlearn(model, method=method, seed=seed, evaluation=False, **contest.sets, **contest.options)
             tally = tallies[method]
             tally.values.append(contest.gauge(run.model))
             tally.gradients.append(run.manifest["gradients"])
@@ -138,18 +138,20 @@ def _course(run: Result) -> list[tuple[float, float]]:
 
 
 def _with_verdict(story: Story) -> Story:
-    """Who came nearest, column by column, in one sentence: also when it is a rival."""
-    best = {column.title: story.best(column) for column in story.columns}
-    ours = [title for title, names in best.items() if story.ours in names]
-    others = [
-        f"{title}: {', '.join(sorted(names))}" for title, names in best.items() if names and story.ours not in names
+    """What OFMU reached beside what retraining reaches; which method won a column is said with the table."""
+    rows = {row.method: row for row in story.rows}
+    if story.ours not in rows:
+        return story
+    parts = [
+        f"{column.title} {_figure(rows[story.ours], column)} (retrained {_figure(rows['retrained'], column)})"
+        for column in story.columns
     ]
-    words = f"OFMU is nearest to the target in {len(ours)} of {len(best)} columns"
-    words += f" ({'; '.join(ours)})" if ours else ""
-    words += f". A rival is nearer in {'; '.join(others)}." if others else "."
-    if story.seeds == 1:
-        words += " One seed: small differences mean nothing."
-    return Story(**{**vars(story), "verdict": words})
+    return replace(story, verdict=f"OFMU: {'; '.join(parts)}.")
+
+
+def _figure(row: MethodRow, column: StoryColumn) -> str:
+    mean = row.values[column.key].mean
+    return "not measured" if mean is None else f"{mean:.3f}"
 
 
 def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import Tensor, nn
 
 from ofmu.errors import InputError
@@ -109,9 +109,17 @@ def _has_accelerator() -> bool:
 
 @contextlib.contextmanager
 def processes(*, device: str | None, precision: Precision, parallel: Parallel) -> Iterator[Processes]:
-    """Processes for the length of one run; the next run in the same Python process may choose anew."""
-    AcceleratorState._reset_state()
+    """Processes for the length of one run; the next run in the same Python process may choose anew.
+
+    Accelerate keeps device and precision in class attributes, which may be the caller's own: they come back after.
+    """
+    shared = [state._shared_state for state in (PartialState, AcceleratorState, GradientState)]
+    held = [dict(state) for state in shared]
+    for state in shared:
+        state.clear()
     try:
         yield Processes(device=device, precision=precision, parallel=parallel)
     finally:
-        AcceleratorState._reset_state()
+        for state, before in zip(shared, held):
+            state.clear()
+            state.update(before)

@@ -101,6 +101,8 @@ class Unlearn(Common):
     """Steps between looks at the steering examples; left out, a twentieth of the steps."""
     allow_overlap: bool = False
     """Go on although examples stand in both sets."""
+    evaluation: bool = True
+    """Measure before and after, and write records, metrics and report; off saves time in sweeps."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,6 +117,7 @@ def _run(
         directory.create()
         complete = replace(config, micro_batch_size=work.part_size)
         write_text(directory.config, stored.to_yaml(complete, identity.hashes))
+    if ranks.main:
         identity.save(directory)
     ranks.wait()
     loop = _train(config, directory, ranks, listener, work, resume=resume)

@@ -20,7 +20,7 @@ from ofmu.runs.card import model_card
 from ofmu.runs.config import Unlearn
 from ofmu.runs.directory import RunDirectory, write_json, write_text
 from ofmu.runs.drawing import draw_report
-from ofmu.runs.finishing import save_and_reload
+from ofmu.runs.finishing import After, save_and_reload
 from ofmu.runs.history import History
 from ofmu.runs.identity import Identity
 from ofmu.runs.inputs import Sets, check_others, read_model, read_sets
@@ -139,6 +139,7 @@ def _begin(
         directory.create()
         complete = replace(config, method=setup.method, micro_batch_size=setup.task.part_size)
         write_text(directory.config, stored.to_yaml(complete, identity.hashes))
+    if ranks.main:
         identity.save(directory)
     ranks.wait()
     return _Run(
@@ -148,13 +149,9 @@ def _begin(
 
 def _train(run: _Run, *, resume: bool) -> Loop:
     task, config = run.setup.task, run.config
-    chosen = reported(run.sets, config.seed)
-    run.listener.note("measuring the model before")
-    before = measure(
-        task.model, chosen, processes=run.processes, batch_size=task.part_size, fingerprint=run.loaded.fingerprint
-    )
-    for name, record in before.items():
-        run.records.add("original", name, record)
+    if config.evaluation:
+        run.listener.note("measuring the model before")
+        _record(run, "original", task.model, run.loaded.fingerprint)
     process = run.setup.method.start(task)
     tracker = Tracker(config.log_to, run.processes, run.directory.path, stored.plain_method(run.setup.method))
     loop = Loop(
@@ -178,8 +175,7 @@ def _train(run: _Run, *, resume: bool) -> Loop:
 def _finish(run: _Run, loop: Loop) -> Result:
     """Save, read back, measure, report; the manifest last."""
     directory, config, ranks = run.directory, run.config, run.processes
-    chosen = reported(run.sets, config.seed)
-    run.listener.note("saving the model, and measuring it as saved")
+    run.listener.note("saving the model")
     after = save_and_reload(
         run.setup.loaded,
         run.setup.task.model,
@@ -189,13 +185,8 @@ def _finish(run: _Run, loop: Loop) -> Result:
         card=model_card(run.setup, run.identity),
         merged=config.lora.merge,
     )
-    size = run.setup.task.part_size
-    found = measure(after.model, chosen, processes=ranks, batch_size=size, fingerprint=after.fingerprint)
-    for name, record in found.items():
-        run.records.add("unlearned", name, record)
-    compared = measure_others(run.records, config, chosen, processes=ranks, batch_size=size, listener=run.listener)
     cost = loop.cost()
-    metrics = summarise(run.records, halves=run.sets.half_by_id(), seed=config.seed, cost=cost)
+    metrics, compared = _measured(run, after, cost) if config.evaluation else ({}, {})
     facts = {
         "command": "unlearn",
         "ended": loop.ended(),
@@ -215,9 +206,10 @@ def _finish(run: _Run, loop: Loop) -> Result:
     history = History(directory.history).read()
     written = facts
     if ranks.main:
-        save_records(run.records, directory.records)
-        write_json(directory.metrics, metrics)
-        draw_report(directory, run.records, metrics, facts, history, run.sets if config.show_examples else None)
+        if config.evaluation:
+            save_records(run.records, directory.records)
+            write_json(directory.metrics, metrics)
+            draw_report(directory, run.records, metrics, facts, history, run.sets if config.show_examples else None)
         written = manifest.write(directory, facts)
         loop.forget_checkpoints()
     ranks.wait()
@@ -227,9 +219,37 @@ def _finish(run: _Run, loop: Loop) -> Result:
         metrics=metrics,
         history=history,
         manifest=written,
-        report=directory.report,
+        report=directory.report if config.evaluation else None,
         notes=run.setup.notes,
     )
+
+
+def _measured(run: _Run, after: After, cost: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Metrics of the saved model and of those to compare with, and the latter's fingerprints by role."""
+    run.listener.note("measuring the model after, as saved")
+    _record(run, "unlearned", after.model, after.fingerprint)
+    compared = measure_others(
+        run.records,
+        run.config,
+        reported(run.sets, run.config.seed),
+        processes=run.processes,
+        batch_size=run.setup.task.part_size,
+        listener=run.listener,
+    )
+    metrics = summarise(run.records, halves=run.sets.half_by_id(), seed=run.config.seed, cost=cost)
+    return metrics, compared
+
+
+def _record(run: _Run, role: str, model: torch.nn.Module, fingerprint: str) -> None:
+    found = measure(
+        model,
+        reported(run.sets, run.config.seed),
+        processes=run.processes,
+        batch_size=run.setup.task.part_size,
+        fingerprint=fingerprint,
+    )
+    for name, record in found.items():
+        run.records.add(role, name, record)
 
 
 def _handed_back(run: _Run) -> Any:
