@@ -17,8 +17,8 @@ GAIN = 1.3
 """Factor on the forget weight at a check that finds forgetting behind its course."""
 
 REACH = 0.7
-"""Share of the steps allowed after which, on course, the goal is reached; until then the course is a parabola, for
-what has been memorised has almost no gradient at first."""
+"""Share of the steps allowed after which, on course, the goal is reached; until then it rises with the cube, for what has
+been memorised has almost no gradient at first."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Balance:
         """
         if check.retain_excess > self.band:
             self.weight *= YIELD
-        elif check.progress is not None and check.progress < DUE * min(1.0, elapsed / REACH) ** 2:
+        elif check.progress is not None and check.progress < DUE * min(1.0, elapsed / REACH) ** 3:
             self.weight *= GAIN
         self.weight = min(max(self.weight, self._start / self.limit), self._start * self.limit)
 

@@ -151,7 +151,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "objective": "auto",
         "lambda_eff": 0.2,
         "balance": "adaptive",
-        "retain_band": 0.03,
+        "retain_band": 0.02,
         "similarity": "squared_hinge",
         "margin": 0.3,
         "retain_direction": "last",

@@ -1,0 +1,72 @@
+"""Kill -9 at random moments, resume, compare: `python benchmarks/kill_nine.py [KILLS] [SEED]`.
+
+A run of the real command on a tiny Llama is killed again and again, at a random step or while a checkpoint is being
+written, and resumed each time. Full fine-tuning and LoRA. The final bytes must be those of a run without a stop.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from runs.killing import (
+    LORA,
+    Running,
+    given,
+    history,
+    last_checkpoint,
+    random_moment,
+    same_but_time,
+    weights,
+)
+
+
+def main(kills: int, seed: int) -> int:
+    """Print a table; 0 if every run ended with the same bytes."""
+    draw = random.Random(seed)
+    print("| run | killed | steps taken | last checkpoint |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        words = given(Path(folder))
+        results = [_row(name, [*words, *more], Path(folder) / name, kills, draw) for name, more in MODES.items()]
+    print("\n| run | kills | same bytes | history the same | resumed at |\n|---|---|---|---|---|")
+    for name, bytes_same, history_same, resumed in results:
+        print(f"| {name} | {kills} | {bytes_same} | {history_same} | {resumed} |")
+    return 0 if all(row[1] and row[2] for row in results) else 1
+
+
+MODES: dict[str, list[object]] = {"full": [], "lora": list(LORA)}
+
+
+def _row(name: str, words: list[object], place: Path, kills: int, draw: random.Random) -> tuple[str, bool, bool, list]:
+    whole, run = place / "whole", place / "run"
+    place.mkdir()
+    assert Running([*words, "--output", whole], whole).ended()[0] == 0
+    start: list[object] = [*words, "--output", run]
+    steps = len(history(whole)) - 1
+    for number in range(kills):
+        running = Running(start, run)
+        if draw.random() < 0.4:
+            when, killed = "while a checkpoint is written", running.kill_while_writing()
+        else:
+            least = running.steps() if number else 0
+            when, moment = random_moment(draw, max(1, min(steps, least + 1 + 2 * steps // kills)))
+            killed = running.wait_for(moment, pause=draw.random() * 0.02)
+            running.kill()
+        assert killed, "the run ended before it was killed"
+        taken = running.steps() if run.exists() else 0
+        print(f"| {name} | {when} | {taken} | {last_checkpoint(run)} |", flush=True)
+        if (run / "config.yaml").exists():
+            start = ["--resume", run]
+    code, error = Running(start, run).ended()
+    assert code == 0, error
+    resumed = json.loads((run / "manifest.json").read_text())["resumed_at_steps"]
+    return name, weights(run) == weights(whole), same_but_time(history(run), history(whole)), resumed
+
+
+if __name__ == "__main__":
+    sys.exit(main(*(int(word) for word in [*sys.argv[1:], *["10", "0"][len(sys.argv) - 1 :]])))
