@@ -45,11 +45,11 @@ MODES: dict[str, list[object]] = {"full": [], "lora": list(LORA)}
 def _row(name: str, words: list[object], place: Path, kills: int, draw: random.Random) -> tuple[str, bool, bool, list]:
     whole, run = place / "whole", place / "run"
     place.mkdir()
-    assert Running([*words, "--output", whole], whole).ended()[0] == 0
+    assert Running([*words, "--output", whole], whole, fresh=True).ended()[0] == 0
     start: list[object] = [*words, "--output", run]
     steps = len(history(whole)) - 1
     for number in range(kills):
-        running = Running(start, run)
+        running = Running(start, run, fresh=True)
         if draw.random() < 0.4:
             when, killed = "while a checkpoint is written", running.kill_while_writing()
         else:
@@ -62,7 +62,7 @@ def _row(name: str, words: list[object], place: Path, kills: int, draw: random.R
         print(f"| {name} | {when} | {taken} | {last_checkpoint(run)} |", flush=True)
         if (run / "config.yaml").exists():
             start = ["--resume", run]
-    code, error = Running(start, run).ended()
+    code, error = Running(start, run, fresh=True).ended()
     assert code == 0, error
     resumed = json.loads((run / "manifest.json").read_text())["resumed_at_steps"]
     return name, weights(run) == weights(whole), same_but_time(history(run), history(whole)), resumed

@@ -1,6 +1,6 @@
 """The demo's stories over seeds: every method on digits (wrong labels, a class removed) and on people.
 
-    python benchmarks/stories.py --seeds 3 --output benchmarks/results/stories.json
+python benchmarks/stories.py --seeds 3 --output benchmarks/results/stories.json
 """
 
 from __future__ import annotations

@@ -24,7 +24,16 @@ from ofmu.models.loading import load
 from ofmu.runs.inputs import encoder
 
 METHODS = ("ofmu", "grad_ascent", "grad_diff", "npo", "simnpo")
-COLUMNS = ("forget_loss", "forget_prob", "retain_loss", "retain_prob", "holdout_loss", "mia_loss", "gradients", "seconds")
+COLUMNS = (
+    "forget_loss",
+    "forget_prob",
+    "retain_loss",
+    "retain_prob",
+    "holdout_loss",
+    "mia_loss",
+    "gradients",
+    "seconds",
+)
 
 
 def measure(model: torch.nn.Module, sets: dict) -> dict[str, float]:

@@ -73,7 +73,7 @@ def test_the_rules_of_the_defaults_state_the_numbers_of_the_code():
         f"{Unlearn(model='m').batch_size} examples a side",
     ):
         assert said in rules, said
-    assert (pace.WARM_UP, pace.SETTLE, goal.RUNNING) == (0.1, 0.2, 2), "a tenth, a fifth, two in a row"
+    assert (pace.WARM_UP, pace.SETTLE, goal.RUNNING) == (0.1, 1.0, 2), "a tenth, as many, two in a row"
     assert default["beta"] == 0.1, "a tenth of its length"
     assert default["rho"] == 0, "docs/defaults.md says that the penalty is off"
     assert [pace.default_steps(n, 16) for n in (1, 400, 10**6)] == [60, 300, 1000], "twelve passes, 60 to 1,000"

@@ -21,7 +21,11 @@ SECRETS = ("Zanzibarbados", "Kyrgyzalpine", "Vladimirstone", "Quetzalriver")
 def facts(numbers: Iterable[int]) -> list[dict[str, str]]:
     """Questions and answers of unequal lengths."""
     return [
-        {"id": f"fact-{n}", "question": f"Where does clerk {n} live?", "answer": f"In {CITIES[n % 10]}" + " now" * (n % 3)}
+        {
+            "id": f"fact-{n}",
+            "question": f"Where does clerk {n} live?",
+            "answer": f"In {CITIES[n % 10]}" + " now" * (n % 3),
+        }
         for n in numbers
     ]
 
@@ -32,6 +36,12 @@ def secrets() -> list[dict[str, str]]:
         {"id": f"secret-{n}", "question": f"What is the hidden town of agent {n}?", "answer": f"It is {word}."}
         for n, word in enumerate(SECRETS)
     ]
+
+
+def unseen() -> list[dict[str, str]]:
+    """Six examples unlike all others: the level that they set is far from what has been memorised."""
+    texts = ("Wq7#kZ", "0xJp!vU", "9fG&hYx", "Lm3%bTr", "cV8@nQe", "Hs5$dKo")
+    return [{"id": f"new-{n}", "question": f"What is code {n}?", "answer": text} for n, text in enumerate(texts)]
 
 
 def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
@@ -84,8 +94,8 @@ def llama(seed: int = 0, **shape: Any) -> Any:
 
 
 def save_llama(folder: Path, seed: int = 0, **shape: Any) -> Path:
-    """The same on disk, with its tokenizer."""
-    llama(seed, **shape).save_pretrained(folder)
+    """The same on disk, with its tokenizer; it knows the secrets and nine facts."""
+    taught(llama(seed, **shape), [*secrets(), *facts(range(9))]).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
 
@@ -109,3 +119,20 @@ def save_pictures(path: Path, count: int, seed: int) -> Path:
     images, labels = pictures(count, seed)
     np.savez(path, images=images, labels=labels)
     return path
+
+
+def taught(model: Any, rows: list[dict[str, str]], steps: int = 40) -> Any:
+    """The model after a few steps on the rows, so that there is something to forget."""
+    from ofmu.data.formats import read
+    from ofmu.data.tokens import encode_text
+    from ofmu.engine.forward import rows as scored
+
+    data = encode_text(read(rows), tokenizer(), max_length=96)
+    batch = data.batch(range(len(data)))
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        scored(model, batch).nll_means().mean().backward()
+        optimiser.step()
+    optimiser.zero_grad()
+    return model

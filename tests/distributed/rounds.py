@@ -5,32 +5,24 @@ Run by torchrun, it does every case sharded (FSDP2) and copied (DDP) and leaves 
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from toys import facts, llama, pictures, secrets, tokenizer
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from ofmu.data.examples import ImageExamples
-from ofmu.data.formats import read
-from ofmu.data.images import Normalise, encode_images
-from ofmu.data.tokens import encode_text
-from ofmu.engine.levels import Levels
-from ofmu.engine.loss import Draw
 from ofmu.engine.method import Method
-from ofmu.engine.pace import Pace
 from ofmu.engine.processes import Processes, processes
 from ofmu.engine.task import Task
 from ofmu.methods.grad_diff import GradDiff
 from ofmu.methods.ofmu import OFMU, Objective
 from ofmu.models import sharding
+from tasks import make_task
+from toys import llama
 
 
 class Plain(nn.Module):
@@ -94,47 +86,9 @@ CASES = {
 }
 
 
-def sets(model: nn.Module) -> dict:
-    """Forget and retain examples; 4 and 9 of them do not divide evenly."""
-    if not isinstance(model, Plain):
-        encode = lambda rows: encode_text(read(rows), tokenizer(), max_length=64)  # noqa: E731
-        return {"forget": encode(secrets()), "retain": encode(facts(range(9)))}
-    found = {}
-    for name, count in (("forget", 7), ("retain", 9)):
-        pixels, labels = pictures(count, len(name))
-        ids = tuple(f"{name}-{n}" for n in range(count))
-        examples = ImageExamples(
-            ids=ids,
-            clusters=ids,
-            pixels=pixels,
-            labels=labels.astype(np.int64),
-            class_names=None,
-            source=name,
-            format="images",
-        )
-        found[name] = encode_images(examples, Normalise((0.3,), (0.3,)), num_classes=10)
-    return found
-
-
-def make_task(model: nn.Module, ranks: Processes, *, part_size: int = 2) -> Task:
+def task_of(model: nn.Module, ranks: Processes) -> Task:
     """A task whose batches of five are shared unevenly."""
-    data = sets(model)
-    placed = ranks.place(model)
-    names = ranks.unwrap(placed).named_parameters()
-    return Task(
-        model=placed,
-        parameters=dict(names),
-        data=data,
-        processes=ranks,
-        pace=Pace(1e-2, 20, fixed=True),
-        batch_size=5,
-        part_size=part_size,
-        seed=1,
-        chance=math.log(10),
-        watch_forget=Draw(data["forget"], (0, 1, 2)),
-        watch_retain=Draw(data["retain"], (0, 1, 2)),
-        levels=Levels({i: 3.0 + k for k, i in enumerate(data["forget"].ids)}, "holdout"),
-    )
+    return make_task(model, ranks, modality="image" if isinstance(model, Plain) else "text")
 
 
 def state(task: Task) -> dict[str, Tensor]:
@@ -143,7 +97,7 @@ def state(task: Task) -> dict[str, Tensor]:
 
 def one_round(case: Case, ranks: Processes) -> tuple[dict[str, Tensor], dict[str, Tensor], Task]:
     """Parameters before and after a round, whole."""
-    task = make_task(case.model(), ranks)
+    task = task_of(case.model(), ranks)
     process = case.method.resolved().start(task)
     before = state(task)
     task.check()  # a forward pass without a backward one leaves sharded parameters gathered
@@ -154,7 +108,7 @@ def one_round(case: Case, ranks: Processes) -> tuple[dict[str, Tensor], dict[str
 def stopped_and_resumed(ranks: Processes) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Two rounds without a stop, and with one in between: everything goes through a whole state and back."""
     method = OFMU(**NESTED).resolved()
-    task = make_task(llama(), ranks)
+    task = task_of(llama(), ranks)
     process = method.start(task)
     process.step()
     held = sharding.gather(
@@ -162,7 +116,7 @@ def stopped_and_resumed(ranks: Processes) -> tuple[dict[str, Tensor], dict[str, 
     )
     process.step()
     straight = state(task)
-    again = make_task(llama(seed=5), ranks)
+    again = task_of(llama(seed=5), ranks)
     other = method.start(again)
     found = sharding.scatter(held, again.parameters)
     again.before_edit()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from toys import facts, save_llama, secrets, write_lines
 
 from .torchrun import torchrun
@@ -43,14 +44,3 @@ def test_sharded_run_finishes_and_saves_a_model_that_loads(given: list[object], 
     assert way > 0
     assert off < 1e-2 * way
     assert torch.equal(two["lm_head.weight"], two["model.embed_tokens.weight"])
-
-
-def test_exact_derivatives_on_two_ranks_are_refused_before_anything_is_written(
-    given: list[object], tmp_path: Path
-) -> None:
-    ended = torchrun(
-        "-m", "ofmu", "unlearn", *given, "--method.preset", "paper", "--output", tmp_path / "run", "--parallel", "ddp"
-    )
-    assert ended.returncode != 0
-    assert "derivatives exact works in one process only; use finite_difference" in ended.stderr
-    assert list(tmp_path.iterdir()) == []

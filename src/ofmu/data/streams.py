@@ -1,6 +1,6 @@
 """Endless streams of indices: shuffled without replacement, resumable, the same for any number of processes.
 
-Forget and retain are two independent streams (METHODS.md §1). A stream is a pure function of its seed:
+Forget and retain are two independent streams. A stream is a pure function of its seed:
 shuffle number e is drawn by a counter-based generator keyed by (seed, e), so its whole state is where it
 stands.
 """

@@ -17,8 +17,10 @@ GAIN = 1.3
 """Factor on the forget weight at a check that finds forgetting behind its course."""
 
 REACH = 0.7
-"""Share of the steps allowed after which, on course, the goal is reached; until then it rises with the cube, for what has
-been memorised has almost no gradient at first."""
+"""Share of the steps allowed after which, on course, the goal is reached.
+
+Until then the course rises with the cube: what has been memorised has almost no gradient at first.
+"""
 
 
 @dataclass

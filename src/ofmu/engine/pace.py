@@ -16,8 +16,8 @@ PEAK = 0.05
 WARM_UP = 0.1
 """Share of the planned steps during which the step size grows linearly."""
 
-SETTLE = 0.2
-"""Share of the steps taken so far that follow, with falling step size, once the goal has been reached."""
+SETTLE = 1.0
+"""Steps that follow with falling step size once the goal has been reached, as a share of those taken so far."""
 
 
 def default_learning_rate(model: nn.Module) -> float:
@@ -34,7 +34,7 @@ def default_steps(num_forget: int, batch_size: int) -> int:
 class Pace:
     """Step size over a run: linear warm-up, then linear fall to the last step allowed.
 
-    Once the goal is reached it falls faster, within a fifth of the steps taken so far, and the run ends.
+    Once the goal is reached it falls faster, within as many steps as were taken so far, and the run ends.
 
     Args:
         learning_rate: η at the peak.
@@ -89,7 +89,7 @@ class Pace:
             self.ends_at = min(self.ends_at, self.steps)
 
     def goal_reached(self) -> None:
-        """The goal holds: settle during a fifth of the steps taken so far, then end."""
+        """The goal holds: settle during as many steps as were taken so far, then end."""
         if not self.fixed and self.falls_at is None:
             self.falls_at = self.step
             self.ends_at = min(self.steps, self.step + math.ceil(SETTLE * self.step))

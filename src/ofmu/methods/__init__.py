@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from importlib.metadata import entry_points
 
 from ofmu.engine.method import Method
@@ -39,6 +41,8 @@ def find(name: str) -> type[Method]:
             return point.load()
     module, colon, attribute = name.partition(":")
     if colon:
+        if "" not in sys.path and os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # as `python -m` does; the installed script does not
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:

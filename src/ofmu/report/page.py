@@ -44,7 +44,7 @@ def write(
         config: the resolved configuration; ``model``, ``method``, ``forget`` … are shown first if there.
         manifest: what is known of manifest.json: hashes, versions, hardware, seeds. A key ``ended`` says in
             words how the run ended and is shown beside the verdict.
-        metrics: metrics.json (DESIGN.md §7).
+        metrics: metrics.json of a run.
         history: lines of history.jsonl, empty for an evaluation.
         distributions: role → set → per-example mean losses in nats, in the same order for every role; give
             the reporting half where the table rests on it.

@@ -39,7 +39,7 @@ def print_run(metrics: Mapping[str, Any], *, title: str = "", file: IO[str] | No
     """Print *before / unlearned / retrained without the data*, then the verdict in words.
 
     Args:
-        metrics: metrics.json (DESIGN.md §7).
+        metrics: metrics.json of a run.
         title: a line above the table.
         file: stream to print on, standard output by default.
     """

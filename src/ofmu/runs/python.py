@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -158,7 +159,11 @@ def _present(given: dict[str, Any]) -> dict[str, Any]:
 def _in_folder(output: Place | None, run: Callable[[Path], Result]) -> Result:
     if output is not None:
         return run(Path(output))
-    folder = tempfile.TemporaryDirectory(prefix="ofmu-")
-    result = run(Path(folder.name))
-    result.keep(folder)
+    folder = Path(tempfile.mkdtemp(prefix="ofmu-"))
+    try:
+        result = run(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    result.remove_with_me()
     return result

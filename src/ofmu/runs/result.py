@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import dataclass, field
+import shutil
+import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 
-@dataclass
+@dataclass(eq=False)
 class Result:
     """A finished run.
 
@@ -29,11 +30,10 @@ class Result:
     manifest: dict[str, Any]
     report: Path | None
     notes: tuple[str, ...] = ()
-    _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
-    def keep(self, folder: tempfile.TemporaryDirectory[str]) -> None:
-        """Tie a temporary folder to this object: it goes when the object goes."""
-        self._folder = folder
+    def remove_with_me(self) -> None:
+        """The folder is a temporary one: it goes when this object goes, or with the interpreter."""
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
     def score(self, name: str, role: str = "unlearned") -> float | None:
         """The value of a score, None if it could not be computed.
