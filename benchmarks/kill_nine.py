@@ -20,7 +20,6 @@ from runs.killing import (
     given,
     history,
     last_checkpoint,
-    random_moment,
     same_but_time,
     weights,
 )
@@ -31,7 +30,7 @@ def main(kills: int, seed: int) -> int:
     draw = random.Random(seed)
     print("| run | killed | steps taken | last checkpoint |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        words = given(Path(folder))
+        words = given(Path(folder), STEPS)
         results = [_row(name, [*words, *more], Path(folder) / name, kills, draw) for name, more in MODES.items()]
     print("\n| run | kills | same bytes | history the same | resumed at |\n|---|---|---|---|---|")
     for name, bytes_same, history_same, resumed in results:
@@ -39,6 +38,7 @@ def main(kills: int, seed: int) -> int:
     return 0 if all(row[1] and row[2] for row in results) else 1
 
 
+STEPS = 48
 MODES: dict[str, list[object]] = {"full": [], "lora": list(LORA)}
 
 
@@ -47,21 +47,18 @@ def _row(name: str, words: list[object], place: Path, kills: int, draw: random.R
     place.mkdir()
     assert Running([*words, "--output", whole], whole, fresh=True).ended()[0] == 0
     start: list[object] = [*words, "--output", run]
-    steps = len(history(whole)) - 1
-    for number in range(kills):
+    for _ in range(kills):
         running = Running(start, run, fresh=True)
+        least = last_checkpoint(run) + draw.randrange(1, 2 * STEPS // kills)
         if draw.random() < 0.4:
-            when, killed = "while a checkpoint is written", running.kill_while_writing()
+            when, killed = f"while a checkpoint is written after step {least}", running.kill_while_writing(least)
         else:
-            least = running.steps() if number else 0
-            when, moment = random_moment(draw, max(1, min(steps, least + 1 + 2 * steps // kills)))
-            killed = running.wait_for(moment, pause=draw.random() * 0.02)
+            when = f"after step {least}"
+            killed = running.wait_for(lambda found, least=least: found.steps() >= least, draw.random() * 0.02)
             running.kill()
         assert killed, "the run ended before it was killed"
-        taken = running.steps() if run.exists() else 0
-        print(f"| {name} | {when} | {taken} | {last_checkpoint(run)} |", flush=True)
-        if (run / "config.yaml").exists():
-            start = ["--resume", run]
+        print(f"| {name} | {when} | {running.steps()} | {last_checkpoint(run)} |", flush=True)
+        start = ["--resume", run]
     code, error = Running(start, run, fresh=True).ended()
     assert code == 0, error
     resumed = json.loads((run / "manifest.json").read_text())["resumed_at_steps"]

@@ -116,6 +116,11 @@ class OFMU(Method):
         name = self.objective.name or preset["objective"]
         return replace(self, **filled, objective=replace(self.objective, name=name))
 
+    @property
+    def looks_before(self) -> bool:
+        """Whether a look at the last retain gradient may spare the similarity term: others are always active."""
+        return self.retain_direction == "last" and self.similarity == "squared_hinge"
+
     def gradients_a_step(self) -> float:
         """Of a round without conflict: T inner steps and the outer ones."""
         o = self.resolved()
@@ -124,9 +129,9 @@ class OFMU(Method):
             ascent, descent = 6.0, 18.0 if penalty else 1.0
         else:
             ascent, descent = 4.0, 8.0 if penalty else 1.0
-        if o.step == "projected" or o.similarity == "squared_hinge":
+        if o.step == "projected" or o.similarity in ("squared_hinge", "none"):
             ascent, descent = 2.0, 3.0 if penalty else 1.0
-        if o.step == "full" and (o.similarity == "none" or o.retain_direction == "last"):
+        if o.step == "full" and (o.similarity == "none" or o.looks_before):
             ascent = 1.0
         return (o.inner_steps or 1) * ascent + (o.outer_steps or 1) * descent
 
@@ -252,7 +257,7 @@ class Rounds(Process):
         if options.step == "full":
             if self._similarity is None:
                 return self._plain(self._derivatives.gradient(forget), Vector())
-            if options.retain_direction == "last" and self._last_retain is not None:
+            if options.looks_before and self._last_retain is not None:
                 g_f = self._derivatives.gradient(forget)
                 if not self._similarity.slope(g_f, self._last_retain).active:
                     return self._plain(g_f, self._last_retain)

@@ -49,8 +49,8 @@ class Common:
     """Trade time for memory: recompute activations in the backward pass."""
     lora: Lora = field(default_factory=Lora)
     """Adapters instead of the whole model."""
-    tokenizer: str | None = None
-    """Directory or hub name of the tokenizer; left out, the model's own."""
+    tokenizer: Any = None
+    """Tokenizer: a directory, a hub name, or one in memory; left out, the model's own."""
     format: str | None = None
     """Format of the data; left out, told by its columns."""
     cluster_by: str | None = None
@@ -153,8 +153,8 @@ class Evaluate:
     """bf16 computes under autocast."""
     device: Literal["cpu", "cuda", "mps"] | None = None
     """Where to compute; left out, the best there is."""
-    tokenizer: str | None = None
-    """Directory or hub name of the tokenizer; left out, the model's own."""
+    tokenizer: Any = None
+    """Tokenizer: a directory, a hub name, or one in memory; left out, the model's own."""
     format: str | None = None
     """Format of the data; left out, told by its columns."""
     cluster_by: str | None = None
