@@ -24,12 +24,15 @@ from ofmu.models.loading import load
 from ofmu.ranges import Range
 from ofmu.runs import stored
 from tasks import make_task, sets
-from toys import convnet, facts, llama, secrets, taught, tokenizer, unseen
+from toys import convnet, facts, llama, save_llama, secrets, taught, tokenizer, unseen
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in methods.names()},
     "ofmu paper": ("ofmu", {"preset": "paper", "inner_steps": 2}),
-    "ofmu paper, finite differences": ("ofmu", {"preset": "paper", "inner_steps": 2, "derivatives": "finite_difference"}),
+    "ofmu paper, finite differences": (
+        "ofmu",
+        {"preset": "paper", "inner_steps": 2, "derivatives": "finite_difference"},
+    ),
     "ofmu cosine": ("ofmu", {"similarity": "cosine", "retain_direction": "fresh", "rho": 0.1}),
     "ofmu squared_cosine": ("ofmu", {"similarity": "squared_cosine", "optimiser": "sgd", "rho": 0.1}),
     "ofmu none": ("ofmu", {"similarity": "none", "rho": 0.1, "optimiser_states": "two"}),
@@ -194,26 +197,28 @@ def test_options_out_of_range_are_refused_with_the_range(name: str) -> None:
         stored.build("unlearn", {"model": "m", "method": {"name": name, first + "x": 1}})
 
 
-@pytest.mark.parametrize("name", methods.names())
-def test_a_whole_run_with_lora_saves_an_adapter_that_loads(name: str, tmp_path: Path) -> None:
-    from peft import PeftModel
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_llama(tmp_path_factory.mktemp("model"))
 
-    model = taught_llama()
+
+@pytest.mark.parametrize("name", methods.names())
+def test_a_whole_run_with_lora_saves_an_adapter_that_loads(name: str, saved: Path, tmp_path: Path) -> None:
     run = ofmu.unlearn(
-        model,
+        str(saved),
         secrets(),
         facts(range(9)),
         holdout=unseen(),
         method=name,
-        tokenizer=tokenizer(),
         output=tmp_path / "run",
         lora={"rank": 2},
         steps=2,
         batch_size=4,
         device="cpu",
     )
-    assert len(run.history) == 3
-    adapted = PeftModel.from_pretrained(taught_llama(), tmp_path / "run" / "model").eval()
+    assert [line["step"] for line in run.history][:2] == [1, 2]
+    assert (run.path / "model" / "adapter_model.safetensors").is_file()
+    adapted = load(str(run.path / "model")).model
     tokens = torch.arange(3, 40)[None]
     with torch.no_grad():
         torch.testing.assert_close(adapted(tokens).logits, run.model(tokens).logits, atol=1e-5, rtol=1e-4)

@@ -64,7 +64,9 @@ class RunDirectory:
                 )
             raise InputError(f"output {self.path} holds something else; give a folder that is empty or new")
         parent = self.path if self.path.exists() else _nearest_parent(self.path)
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        if not parent.is_dir():
+            raise InputError(f"output {self.path} cannot be written: {parent} is a file; give a folder elsewhere")
+        if not os.access(parent, os.W_OK | os.X_OK):
             raise InputError(f"output {self.path} cannot be written: no permission in {parent}")
 
     def check_resumable(self) -> None:
