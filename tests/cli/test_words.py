@@ -97,7 +97,7 @@ def test_options_know_type_default_range_and_choices_of_nested_dataclasses():
     assert found["lora.rank"].limits == "[>= 1]"
     assert found["batch_size"].flag == "--batch-size"
     assert found["batch_size"].limits == "[default 16; >= 1]"
-    assert found["seed"].limits == "[default 0; >= 0]"
+    assert found["seed"].limits == "[default 0; >= 0 and <= 1e+09]"
     assert found["precision"].choices == ("fp32", "bf16")
     assert found["retrained"].kind == list[str]
     assert found["allow_overlap"].limits == ""

@@ -15,6 +15,9 @@ from ofmu.losses.rows import Rows
 ENOUGH = 0.1
 """Kolmogorov–Smirnov p above which forget losses and levels are taken to agree."""
 
+NEAR = 0.75
+"""Progress that the goal demands besides: a distribution can agree by chance, above all with few examples."""
+
 RUNNING = 2
 """Checks in a row that must find the goal reached."""
 
@@ -70,8 +73,8 @@ class LevelGoal(Goal):
         return agreement(facts, np.array(self.levels.of(self.ids)))
 
     def reached(self, facts: Floats) -> bool:
-        """Whether the two distributions agree now."""
-        return self.agreement(facts) > ENOUGH
+        """Whether the distributions agree now, and the examples have come near to their own levels."""
+        return self.agreement(facts) > ENOUGH and self.progress(facts) >= NEAR
 
 
 @dataclass(frozen=True)

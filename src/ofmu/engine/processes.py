@@ -118,7 +118,8 @@ def processes(*, device: str | None, precision: Precision, parallel: Parallel) -
     for state in shared:
         state.clear()
     try:
-        yield Processes(device=device, precision=precision, parallel=parallel)
+        with torch.random.fork_rng():  # a run seeds torch's generators; the caller's go on as they were
+            yield Processes(device=device, precision=precision, parallel=parallel)
     finally:
         for state, before in zip(shared, held):
             state.clear()

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 
 class Keep:
-    """What a model is besides its values: modes, ``requires_grad``, gradients, number types, devices.
+    """What a model is besides its values: modes, ``requires_grad``, gradients, number types, devices, hooks.
 
     Nothing of the weights' values is kept: unlearning changes them, and that is wanted. Everything is
     remembered by object and not by name, so it survives a wrapper put around the model or an adapter put into
@@ -35,6 +35,7 @@ class Keep:
             for name, buffer in module._buffers.items()
             if buffer is not None
         ]
+        self._hooks = [(module, set(module._forward_hooks)) for module in model.modules()]
         self._pretrained = next((m for m in model.modules() if isinstance(m, PreTrainedModel)), None)
         self._config = {} if self._pretrained is None else _config_state(self._pretrained)
 
@@ -58,6 +59,9 @@ class Keep:
                 module._buffers[name] = buffer.to(device=device, dtype=dtype)
         for module, training in self._modes:
             module.training = training
+        for module, hooks in self._hooks:  # transformers hooks the embeddings to recompute activations
+            for added in set(module._forward_hooks) - hooks:
+                del module._forward_hooks[added]
         if self._pretrained is not None:
             _restore_config(self._pretrained, self._config)
         return self.model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,16 @@ class Checkpoints:
 
     def load(self) -> dict[str, Any] | None:
         """The newest state (on the CPU); None if there is none. Nothing but tensors and plain values is read."""
-        path = self.latest()
-        return None if path is None else torch.load(path, map_location="cpu", weights_only=True)
+        newest = self.latest()
+        if newest is None:
+            return None
+        older = sorted(path for path in self.folder.glob("step-*.pt") if path.name < newest.name)
+        for path in (newest, *reversed(older)):
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, pickle.UnpicklingError):
+                continue  # damaged: the one before may be whole
+        raise RunError(f"no checkpoint in {self.folder} can be read; start a new run")
 
     def remove(self) -> None:
         """Delete all of them: the run has finished, and they still know the data."""

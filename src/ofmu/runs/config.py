@@ -29,7 +29,7 @@ class Lora:
 class Common:
     """What all commands that train share."""
 
-    seed: Annotated[int, Range(ge=0)] = 0
+    seed: Annotated[int, Range(ge=0, le=10**9)] = 0
     """Seed of everything drawn."""
     batch_size: Annotated[int, Range(ge=1)] = 16
     """Examples of one step, over all processes."""
@@ -96,7 +96,7 @@ class Unlearn(Common):
     steps: Annotated[int, Range(ge=1)] | None = None
     """Most steps; left out, a guess from the size of the forget set."""
     budget: Annotated[float, Range(gt=0)] | None = None
-    """Most gradients (of one loss on one batch) that may be spent."""
+    """Most gradients (of one loss on one batch) that may be spent; a step under way is finished."""
     check_every: Annotated[int, Range(ge=1)] | None = None
     """Steps between looks at the steering examples; left out, a twentieth of the steps."""
     allow_overlap: bool = False
@@ -145,7 +145,7 @@ class Evaluate:
     """The model before any fine-tuning."""
     batch_size: Annotated[int, Range(ge=1)] = 16
     """Examples of one forward pass."""
-    seed: Annotated[int, Range(ge=0)] = 0
+    seed: Annotated[int, Range(ge=0, le=10**9)] = 0
     """Seed of what is drawn."""
     max_length: Annotated[int, Range(ge=8)] | None = None
     """Longest example in tokens; left out, the model's context, at most 2,048."""

@@ -110,6 +110,7 @@ def _run(
     identity = Identity({"model": loaded.fingerprint, "data": data.fingerprint})
     if resume:
         identity.check(directory)
+        stored.check_same(directory.config, config)
     loaded = adapt(loaded, config)
     work = _work(config, loaded, data, ranks)
     listener.started(_plan(work, loaded, data))

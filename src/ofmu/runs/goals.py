@@ -66,7 +66,7 @@ def make_levels(
     if source == "holdout":
         unseen = Draw(sets.encoded["holdout"], tuple(sets.half("holdout", "steer", seed=seed)))
     else:
-        made = encode(swapped(sets.examples["forget"], seed=seed))
+        made = encode(swapped(sets.examples["forget"], sets.examples["retain"], seed=seed))
         unseen = Draw(made, tuple(range(len(made.ids))))
     difficulty = (base or losses)(Draw(forget, tuple(range(len(forget.ids)))))
     shift = 0.0 if base is None else float(difficulty.mean() - base(unseen).mean())

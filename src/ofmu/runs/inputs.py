@@ -193,14 +193,24 @@ def _model_kind(loaded: Loaded) -> str:
 
 
 def read_model(source: Any, config: Any, **more: Any) -> Loaded:
-    """Read a model with the flags of a configuration."""
-    return load(
+    """Read a model with the flags of a configuration.
+
+    Raises:
+        InputError: it cannot be read, or holds weights that are not finite.
+    """
+    loaded = load(
         source,
         tokenizer=more.pop("tokenizer", config.tokenizer),
         trust_remote_code=config.trust_remote_code,
         allow_pickle=config.allow_pickle,
         **more,
     )
+    for name, parameter in loaded.model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            if loaded.keep is not None:
+                loaded.keep.restore()
+            raise InputError(f"{loaded.name}: the weights {name} are not finite; a run that wrote them had diverged")
+    return loaded
 
 
 def others(config: Any) -> dict[str, Any]:

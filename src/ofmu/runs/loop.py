@@ -85,6 +85,8 @@ class Loop:
             for name, value in state["buffers"].items():
                 self._buffers()[name].copy_(value)
         torch.set_rng_state(state["generator"])
+        if torch.cuda.is_available() and state["cuda_generators"]:
+            torch.cuda.set_rng_state_all(state["cuda_generators"])
         self.task.load_state_dict(state["task"])
         self.process.load_state_dict(state["process"])
         self.seconds = state["seconds"]
@@ -112,7 +114,7 @@ class Loop:
                     path = self._save()
                     if stop:
                         raise Interrupted(path)
-        check = self._check() if self.check_every else None
+        check = self.task.check().as_dict() if self.check_every and isinstance(self.task, Task) else None
         if self.main:
             self._history.append({"step": pace.step, "final": True, "checks": check})
             self.tracker.close()
@@ -212,6 +214,7 @@ class Loop:
                 "parameters": dict(self.task.parameters),
                 "buffers": self._buffers(),
                 "generator": torch.get_rng_state(),
+                "cuda_generators": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
                 "task": self.task.state_dict(),
                 "process": self.process.state_dict(),
                 "seconds": self.seconds,

@@ -71,7 +71,7 @@ class Plan:
             timed: measure one gradient for the forecast of time.
         """
         task = setup.task
-        planned = task.pace.steps * setup.method.gradients_a_step()
+        planned = task.pace.steps * setup.step_cost
         gradients = planned if config.budget is None else min(planned, config.budget)
         total = sum(p.numel() for p in setup.loaded.model.parameters())
         trained = sum(p.numel() for p in task.parameters.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +42,7 @@ class Setup:
         task: what the method gets.
         loaded: the model, with its adapter under LoRA; `loaded.model` is unplaced.
         method: with all options resolved.
+        step_cost: gradients that a step usually takes.
         check_every: steps between checks.
         notes: warnings, a line each.
     """
@@ -48,12 +50,18 @@ class Setup:
     task: Task
     loaded: Loaded
     method: Method
+    step_cost: float
     check_every: int
     notes: tuple[str, ...]
 
 
 def adapt(loaded: Loaded, config: Any) -> Loaded:
     """The model with fresh adapters where they are asked for; activations recomputed where that is asked for."""
+    given = [name for name in ("alpha", "targets") if getattr(config.lora, name) is not None]
+    if config.lora.merge and not loaded.adapter:
+        given.append("merge")
+    if config.lora.rank is None and given:
+        raise InputError(f"--lora.{given[0]} is given without --lora.rank; name a rank, or leave it out")
     if config.lora.rank is not None:
         if loaded.adapter:
             raise InputError(f"{loaded.name} is an adapter already: it is trained on; leave --lora.rank out")
@@ -73,11 +81,19 @@ def recompute_activations(model: nn.Module) -> None:
     enable = getattr(model, "gradient_checkpointing_enable", None)
     if enable is None:
         raise InputError(f"{type(model).__name__} cannot recompute activations; leave --gradient-checkpointing out")
-    enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # later releases call it activation checkpointing
+        enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()  # transformers recomputes in training mode only
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm):
             module.eval()
+
+
+def step_cost(method: Method, batch_size: int, num_forget: int, num_retain: int) -> float:
+    """Gradients that a step usually takes; batches of sets smaller than a batch count by their share."""
+    share = (min(batch_size, num_forget) + min(batch_size, num_retain)) / (2 * batch_size)
+    return method.gradients_a_step() * share
 
 
 def trainable(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -103,8 +119,13 @@ def prepare(config: Any, loaded: Loaded, sets: Sets, processes: Processes, *, ca
     learning_rate = config.learning_rate or default_learning_rate(loaded.model)
     model = processes.place(loaded.model)
     steps = config.steps or default_steps(len(sets.encoded["forget"].ids), config.batch_size)
+    cost = step_cost(method, config.batch_size, *(len(sets.encoded[name].ids) for name in ("forget", "retain")))
     if config.budget is not None:
-        steps = max(1, min(config.steps or 10**9, int(config.budget / method.gradients_a_step())))
+        if config.budget < cost:
+            raise InputError(
+                f"--budget is {config.budget:g}, but one step of this method takes about {cost:g} gradients"
+            )
+        steps = min(config.steps or 10**9, int(config.budget / cost + 1e-9))
     watched, note = watched_forget(sets, config.seed)
     task = Task(
         model=model,
@@ -128,7 +149,7 @@ def prepare(config: Any, loaded: Loaded, sets: Sets, processes: Processes, *, ca
     _set_goal(task, config, loaded, sets)
     method.check(task)
     notes = (*loaded.notes, *sets.notes, *([note] if note else []))
-    return Setup(task, loaded, method, config.check_every or max(1, math.ceil(steps / CHECKS)), notes)
+    return Setup(task, loaded, method, cost, config.check_every or max(1, math.ceil(steps / CHECKS)), notes)
 
 
 def _set_goal(task: Task, config: Any, loaded: Loaded, sets: Sets) -> None:

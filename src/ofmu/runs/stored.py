@@ -219,6 +219,19 @@ def differences(stored: Config, asked: Config) -> list[str]:
     ]
 
 
+def check_same(path: str | os.PathLike[str], asked: Config) -> None:
+    """A stopped run goes on with its own configuration; what was given in memory is compared by its hash elsewhere.
+
+    Raises:
+        InputError: names what differs.
+    """
+    changed = [text for text in differences(from_yaml(path), asked) if text.split(" ")[0].split(".")[0] not in PLACES]
+    if changed:
+        raise InputError(
+            f"cannot resume with another configuration: {'; '.join(changed)}; leave that out, or start anew"
+        )
+
+
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Values by path, without the mappings between."""
     found: dict[str, Any] = {}

@@ -126,6 +126,7 @@ def _begin(
         identity = Identity.of(loaded, sets)
         if resume:
             identity.check(directory)
+            stored.check_same(directory.config, config)
         loaded = adapt(loaded, config)
         setup = prepare(config, loaded, sets, ranks, cache=directory.cache)
     except BaseException:
@@ -161,7 +162,7 @@ def _train(run: _Run, *, resume: bool) -> Loop:
         listener=run.listener,
         tracker=tracker,
         budget=config.budget,
-        step_cost=run.setup.method.gradients_a_step(),
+        step_cost=run.setup.step_cost,
         check_every=run.setup.check_every,
         checkpoint_seconds=config.checkpoint_every,
         checkpoint_steps=config.checkpoint_steps,
