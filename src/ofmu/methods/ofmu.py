@@ -143,7 +143,7 @@ class OFMU(Method):
             raise InputError("derivatives exact works in one process only; use finite_difference for several")
         name = options.objective.name
         if name == "removal" and task.removed is None:
-            raise InputError("objective.name removal: the retain set still holds every class of the forget set")
+            raise InputError("objective.name removal is for whole classes, but the retain set holds some of them")
         if name == "level" and task.levels is None:
             raise InputError("objective.name level: whole classes are removed, which have no level; use removal")
 

@@ -95,11 +95,7 @@ def _config_state(model: PreTrainedModel) -> dict[str, Any]:
     return {
         "settings": {key: settings[key] for key in ("use_cache", "dtype") if key in settings},
         "attention": model.config._attn_implementation,
-        "checkpointing": [
-            (module, vars(module)["gradient_checkpointing"])
-            for module in model.modules()
-            if "gradient_checkpointing" in vars(module)
-        ],
+        "checkpointing": [(module, vars(module).get("gradient_checkpointing")) for module in model.modules()],
     }
 
 
@@ -107,5 +103,10 @@ def _restore_config(model: PreTrainedModel, state: dict[str, Any]) -> None:
     vars(model.config.get_text_config()).update(state["settings"])
     if model.config._attn_implementation != state["attention"]:
         model.set_attn_implementation(state["attention"])
+    for module in model.modules():  # what was no attribute of the object itself is the class's again
+        vars(module).pop("gradient_checkpointing", None)
     for module, checkpointing in state["checkpointing"]:
-        module.gradient_checkpointing = checkpointing
+        if checkpointing is None:  # the class says it
+            vars(module).pop("gradient_checkpointing", None)
+        else:
+            module.gradient_checkpointing = checkpointing

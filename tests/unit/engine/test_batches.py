@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tasks import images, make_task, sets, texts
-from toys import convnet, facts, llama, secrets
 from torch import Tensor, nn
 
 from ofmu.core.derivatives import FiniteDifference
@@ -16,6 +14,8 @@ from ofmu.engine.loss import BatchLoss, Draw
 from ofmu.engine.meter import Meter
 from ofmu.engine.processes import Processes, processes
 from ofmu.losses import nll, npo
+from tasks import images, make_task, sets, texts
+from toys import convnet, facts, llama, secrets
 
 
 @pytest.fixture

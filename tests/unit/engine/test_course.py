@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-from tasks import make_task
-from toys import convnet, llama
 
 from ofmu.engine.balance import Balance
 from ofmu.engine.checks import Check
@@ -22,6 +21,8 @@ from ofmu.engine.task import choose
 from ofmu.errors import InputError
 from ofmu.losses import Rows
 from ofmu.methods.ofmu import OFMU, Objective
+from tasks import make_task
+from toys import convnet, llama
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_course_warms_up_over_a_tenth_and_falls_to_the_last_step() -> None:
     rates = course(Pace(1.0, 20, fixed=True))
     assert len(rates) == 20
     assert rates[:3] == [0.5, 1.0, 1.0]
-    assert all(later <= earlier for earlier, later in zip(rates[1:], rates[2:]))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
     assert rates[-1] == pytest.approx(1 / 18)
     assert min(rates) > 0
 
@@ -59,7 +60,7 @@ def test_a_goal_ends_it_after_settling_and_only_where_one_is_waited_for() -> Non
     pace.goal_reached()  # once is enough
     rest = course(pace)
     assert len(rest) == math.ceil(SETTLE * 200) < 800
-    assert all(later < earlier for earlier, later in zip(rest, rest[1:]))
+    assert all(later < earlier for earlier, later in itertools.pairwise(rest))
     assert pace.reached
     fixed = Pace(1.0, 100, fixed=True)
     fixed.step = 50
