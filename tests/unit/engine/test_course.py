@@ -46,7 +46,7 @@ def test_a_course_warms_up_over_a_tenth_and_falls_to_the_last_step() -> None:
     rates = course(Pace(1.0, 20, fixed=True))
     assert len(rates) == 20
     assert rates[:3] == [0.5, 1.0, 1.0]
-    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[1:]))
     assert rates[-1] == pytest.approx(1 / 18)
     assert min(rates) > 0
 
@@ -201,7 +201,7 @@ def test_what_is_watched_is_drawn_by_seed_in_order() -> None:
 def test_ofmu_refuses_tasks_that_it_cannot_do(ranks: Processes) -> None:
     text, image = make_task(llama(), ranks), make_task(convnet(), ranks, modality="image")
     OFMU().check(text)
-    with pytest.raises(InputError, match="still holds every class"):
+    with pytest.raises(InputError, match="removal"):
         OFMU(objective=Objective(name="removal")).check(text)
     image.levels = None
     with pytest.raises(InputError, match="use removal"):
