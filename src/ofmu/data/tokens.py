@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -73,6 +74,7 @@ class TokenSet:
         dropped: ids of examples that were left out: no scored token, or ``too_long``.
         too_long: ids of those whose answer alone does not fit into the context.
         pad: the token that fills up a batch; nothing attends to it.
+        facts: name → float64 (n,), what is known of the answers before any model: ``utf8_bytes``, ``zlib_bytes``.
     """
 
     ids: tuple[str, ...]
@@ -86,6 +88,7 @@ class TokenSet:
     dropped: tuple[str, ...] = ()
     too_long: tuple[str, ...] = ()
     pad: int = 0
+    facts: Mapping[str, np.ndarray] = field(default_factory=dict)
     modality: ClassVar[Modality] = "text"
 
     def __len__(self) -> int:
@@ -141,6 +144,7 @@ class TokenSet:
             content=self.content[flat],
             lengths=self.lengths[where],
             counts=self.counts[where],
+            facts={name: fact[where] for name, fact in self.facts.items()},
         )
 
     @cached_property
@@ -203,7 +207,17 @@ def encode_text(
         dropped=tuple(dropped),
         too_long=tuple(too_long),
         pad=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
+        facts=_sizes([examples.examples[number].completion for number, _ in kept]),
     )
+
+
+def _sizes(answers: Sequence[str]) -> dict[str, np.ndarray]:
+    """Bytes of each answer as UTF-8, and of that compressed by zlib at its default level."""
+    raw = [answer.encode("utf-8", "surrogatepass") for answer in answers]
+    return {
+        "utf8_bytes": np.array([len(each) for each in raw], dtype=np.float64),
+        "zlib_bytes": np.array([len(zlib.compress(each)) for each in raw], dtype=np.float64),
+    }
 
 
 def batch_weights(size: int, weights: Sequence[float] | Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 from ofmu.evaluation.gaps import with_gaps
 from ofmu.evaluation.headlines import headlines
 from ofmu.evaluation.metric import Halves, Measurement, Metric, all_metrics
-from ofmu.evaluation.records import SETS, Records
+from ofmu.evaluation.records import Records, place
 from ofmu.evaluation.retain_sample import drawn
 from ofmu.evaluation.score import Score
 from ofmu.evaluation.verdict import verdict
@@ -84,9 +84,9 @@ def as_json(score: Score) -> dict[str, Any]:
     return {field.name: _safe(getattr(score, field.name)) for field in fields(score) if field.name not in _NOT_STORED}
 
 
-def _place(metric: Metric) -> tuple[int, int]:
+def _place(metric: Metric) -> tuple[int, tuple[int, str]]:
     """Where a score stands in a list: attacks last, before them set by set."""
-    return len(metric.sets), SETS.index(metric.sets[0])
+    return len(metric.sets), place(metric.sets[0])
 
 
 def _limited(records: Records, halves: Halves, seed: int) -> Halves:

@@ -24,22 +24,13 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
             "forget_probability",
             "forget_rougeL_recall",
             "forget_extraction_strength",
-            "forget_truth_ratio",
+            "forget_truth_ratio_knowledge",
             "forget_paraphrase_probability",
         ),
         "image": ("forget_accuracy", "forget_margin", "forget_entropy"),
     },
     "retention_gap": {
-        "text": (
-            "retain_probability",
-            "retain_rougeL_recall",
-            "real_authors_probability",
-            "real_authors_rougeL_recall",
-            "real_authors_truth_ratio",
-            "world_facts_probability",
-            "world_facts_rougeL_recall",
-            "world_facts_truth_ratio",
-        ),
+        "text": ("retain_probability", "retain_rougeL_recall"),
         "image": ("retain_accuracy", "test_accuracy"),
     },
     "privacy_gap": {
@@ -47,6 +38,8 @@ PARTS: dict[str, dict[str, tuple[str, ...]]] = {
         "image": ("mia_confidence", "mia_entropy", "mia_modified_entropy", "u_lira"),
     },
 }
+ABILITY_PARTS = ("normalised_probability", "rougeL_recall", "truth_ratio")
+"""What each further set that should stay known adds to the retention gap of text."""
 Measurements = Mapping[str, Measurement]
 
 
@@ -174,7 +167,7 @@ def _headline(
 ) -> Headline:
     """Parts one by one, then their mean or maximum: the same clusters in every part of the same data."""
     parts, found = [], []
-    for part_name in PARTS[name][records.modality]:
+    for part_name in part_names(name, records):
         measurement = measurements.get(part_name)
         part: _Part | str = "no retrained reference" if not reference else "not measured in this evaluation"
         if measurement is not None and reference:
@@ -190,6 +183,14 @@ def _headline(
     draws = [part.draws for part in found if part.draws is not None]
     bounds = statistics.interval(merge(np.stack(draws), axis=0)) if len(draws) == len(found) else None
     return Headline(name, float(merge([part.share for part in found])), bounds, tuple(parts), len(found))
+
+
+def part_names(headline: str, records: Records) -> tuple[str, ...]:
+    """The scores that a headline is made of."""
+    names = PARTS[headline][records.modality]
+    if headline == "retention_gap" and records.modality == "text":
+        names += tuple(f"{ability}_{part}" for ability in records.abilities for part in ABILITY_PARTS)
+    return names
 
 
 def _described(

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
+from ofmu.data.views import base_id
 from ofmu.errors import InputError, unknown
 from ofmu.evaluation import statistics
 from ofmu.evaluation.record import Record
@@ -25,10 +26,7 @@ from ofmu.evaluation.statistics import Floats
 from ofmu.evaluation.table import Table, Values, tabulate
 
 Halves = Mapping[str, Mapping[str, str]]  # set → id → "steer" | "report"
-KEPT_SETS = (
-    "retain",
-    "test",
-)  # what should stay as it is; the forget set and the holdout are wanted as retrained
+WANTED_AS_RETRAINED = ("forget", "holdout")  # every other set should stay as it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +112,7 @@ class Metric(ABC):
         if missing:
             reason = f"no {' and no '.join(missing)} set"
             return Measurement(self, (), {role: self._without(role, reason) for role in wanted}, {})
-        tables = tuple(
-            tabulate(name, records.of_set(name), self.values, (halves or {}).get(name)) for name in self.sets
-        )
+        tables = self.tables(records, halves or {})
         scores = {role: self._scored(role, tables) for role in wanted}
         usable = tuple(role for role, score in scores.items() if np.isfinite(score.value))
         draws = self.draw(tables, usable, self.name)
@@ -126,6 +122,13 @@ class Metric(ABC):
             for role, score in scores.items()
         }
         return Measurement(self, tables, scored, draws)
+
+    def tables(self, records: Records, halves: Halves) -> tuple[Table, ...]:
+        """The per-example values of every model, a table for each of the sets."""
+        return tuple(
+            tabulate(name, records.of_set(name), lambda _, record: self.values(record), halves.get(name))
+            for name in self.sets
+        )
 
     def draw(self, tables: Sequence[Table], roles: Sequence[str], name: str) -> dict[str, Floats]:
         """Bootstrap draws of several roles on the same clusters, under the seed hash(name, data)."""
@@ -147,7 +150,7 @@ class Metric(ABC):
         value = float("nan")
         if broken:
             shown = ", ".join(list(broken)[:5]) + (" …" if len(broken) > 5 else "")
-            reason = f"{len(broken)} values are not finite: {shown}"
+            reason = f"{len(broken)} {'values are' if len(broken) > 1 else 'value is'} not finite: {shown}"
         elif not all(mask.any() for mask in kept):
             reason = "no example is left to measure"
         else:
@@ -199,13 +202,14 @@ class SetMean(Metric):
     def __init__(self, on: str) -> None:
         self.sets = (on,)
         self.name = f"{on}_{file_name(type(self))}"
-        self.direction = self.better if on in KEPT_SETS else "as_retrained"
+        self.direction = "as_retrained" if on in WANTED_AS_RETRAINED else self.better
 
     @classmethod
     def over(cls, records: Records) -> Sequence[Self]:
         """One instance a set; the test set only if there is one or images are measured."""
         wants_test = "test" in records.sets or records.modality == "image"
-        return [cls(on) for on in cls.measured_on if on != "test" or wants_test]
+        abilities = records.abilities if cls.measured_on is SETS else ()
+        return [cls(on) for on in (*cls.measured_on, *abilities) if on != "test" or wants_test]
 
     def point(self, values: Sequence[Floats]) -> float:
         """The mean."""
@@ -214,6 +218,85 @@ class SetMean(Metric):
     def resample(self, values: Sequence[Floats], tables: Sequence[Table], rng: np.random.Generator) -> Floats:
         """Draws of the mean over resampled clusters."""
         return statistics.bootstrap_means(values[0], tables[0].clusters, rng)
+
+
+class FactMean(SetMean):
+    """A metric that is the mean over examples of a fact that a further pass has put into the records.
+
+    Class attributes:
+        fact: its name in :attr:`Record.facts`.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"answers", "generations"})
+    modality: ClassVar = "text"
+    fact: ClassVar[str]
+
+    @classmethod
+    def over(cls, records: Records) -> Sequence[Self]:
+        """One instance for each set on which a model has the fact."""
+        found = {name for (_, name), record in records.items() if cls.fact in record.facts}
+        return [cls(name) for name in records.sets if name in found]
+
+    def values(self, record: Record) -> Values:
+        """The fact of each example; excluded where it is not known."""
+        known = record.facts.get(self.fact, np.full(len(record), np.nan))
+        return Values(known, excluded={i: "not measured" for i, v in zip(record.ids, known) if np.isnan(v)})
+
+
+class Joined(SetMean):
+    """A metric that is the mean over a set's examples of a value that other forms of the same answers enter too.
+
+    It exists for the sets whose wrong answers are known; the correct answer in other words is the example's own where
+    no other words are known.
+    """
+
+    @classmethod
+    def over(cls, records: Records) -> Sequence[Self]:
+        """One instance for each set with wrong answers."""
+        return [cls(name.removesuffix("-wrong")) for name in records.sets if name.endswith("-wrong")]
+
+    @abstractmethod
+    def joined(self, true: Floats, paraphrased: Floats, wrong: Sequence[Floats]) -> Floats:
+        """The value of each of N examples.
+
+        Args:
+            true: (N,), λ of the answer, in nats.
+            paraphrased: (N,), mean λ of the answer in other words; of the answer itself where there are none.
+            wrong: N times (w,), λ of each wrong answer.
+        """
+
+    def values(self, record: Record) -> Values:
+        """Not from one record alone."""
+        raise TypeError(f"{self.name} needs the records of the wrong answers too; use measure")
+
+    def tables(self, records: Records, halves: Halves) -> tuple[Table, ...]:
+        """The set's own table, halved as its views are."""
+        (on,) = self.sets
+        known = records.of_set(f"{on}-wrong")
+        present = {role: record for role, record in records.of_set(on).items() if role in known}
+        half = halves.get(f"{on}-wrong", halves.get(on))
+        return (tabulate(on, present, lambda role, record: self._values(records, role, record), half),)
+
+    def _values(self, records: Records, role: str, record: Record) -> Values:
+        (on,) = self.sets
+        wrong = _by_example(records[role, f"{on}-wrong"], record.ids)
+        true = record.means("nll")
+        paraphrased = true
+        if (role, f"{on}-paraphrased") in records:
+            means = [each.mean() if len(each) else np.nan for each in _by_example(records[role, f"{on}-paraphrased"], record.ids)]
+            paraphrased = np.array(means)
+        unknown_to = [not len(w) or np.isnan(p) for w, p in zip(wrong, paraphrased)]
+        excluded = {name: "no wrong or no correct answer is known" for name, none in zip(record.ids, unknown_to) if none}
+        filled = [w if len(w) else np.zeros(1) for w in wrong]
+        return Values(self.joined(true, np.nan_to_num(paraphrased, nan=0.0, posinf=np.inf), filled), excluded=excluded)
+
+
+def _by_example(view: Record, ids: Sequence[str]) -> list[Floats]:
+    """λ of the view's examples for each of the set's: N arrays, empty where the view has none."""
+    found: dict[str, list[float]] = {name: [] for name in ids}
+    for name, value in zip(view.ids, view.means("nll").tolist()):
+        found.setdefault(base_id(name), []).append(value)
+    return [np.array(found[name]) for name in ids]
 
 
 class Attack(Metric):

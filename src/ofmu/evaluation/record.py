@@ -23,7 +23,13 @@ from ofmu.errors import InputError
 Modality = Literal["text", "image"]
 
 COLUMNS: dict[str, dict[str, type]] = {
-    "text": {"position": np.int32, "nll": np.float64, "correct": np.bool_, "content": np.bool_},
+    "text": {
+        "position": np.int32,
+        "nll": np.float64,
+        "z": np.float64,
+        "correct": np.bool_,
+        "content": np.bool_,
+    },
     "image": {
         "label": np.int32,
         "predicted": np.int32,
@@ -35,6 +41,7 @@ COLUMNS: dict[str, dict[str, type]] = {
     },
 }
 _METADATA = b"ofmu.record"
+_FACT = "fact:"  # columns of a file with one value an example, repeated on each of its rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +49,8 @@ class Record:
     """The facts of N examples in R rows (R = N for images).
 
     Columns of text: ``position`` (number of the token among the scored ones, from 0), ``nll`` (−log p of the
-    true token, nats), ``correct`` (it was the most likely one), ``content`` (it belongs to S⁻: no end-of-turn
-    token). Columns of images: ``label``, ``predicted``, ``nll`` (−log p_y, nats), ``confidence`` (p_y),
+    true token, nats), ``z`` ((log p − μ)/σ, the true token's log-probability standardised over the vocabulary, for
+    min-k++), ``correct`` (it was the most likely one), ``content`` (it belongs to S⁻: no end-of-turn token). Columns of images: ``label``, ``predicted``, ``nll`` (−log p_y, nats), ``confidence`` (p_y),
     ``entropy``, ``modified_entropy`` (nats) and ``margin`` (φ, the logit-scaled confidence).
 
     Args:
@@ -52,6 +59,8 @@ class Record:
         clusters: the group (author, document …) of each example: (N,).
         example: (R,), values in 0 … N-1 that do not fall: the example that a row belongs to.
         columns: name → (R,) array.
+        facts: name → (N,) float64, what is known of an example as a whole: ``zlib_bytes`` and ``utf8_bytes`` of its
+            answer, and what only further passes give (``rougeL_recall`` …, ``gradnorm``); NaN where not known.
         model: fingerprint of the model.
         data: fingerprint of the examples.
         classes: number K of classes or of vocabulary entries; 0 if not known.
@@ -66,6 +75,7 @@ class Record:
     clusters: tuple[str, ...]
     example: NDArray[np.int64]
     columns: Mapping[str, NDArray[Any]]
+    facts: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     model: str = ""
     data: str = ""
     classes: int = 0
@@ -81,6 +91,8 @@ class Record:
             raise ValueError("a record needs each id once, and a cluster for each")
         if any(len(column) != len(self.example) for column in self.columns.values()):
             raise ValueError("the columns of a record must all have one value a row")
+        if any(len(fact) != len(self.ids) for fact in self.facts.values()):
+            raise ValueError("the facts of a record must all have one value an example")
         if len(self.ids) and not np.all(np.bincount(self.example, minlength=len(self.ids)) > 0):
             raise ValueError("every example of a record needs a row; list those without one as excluded")
 
@@ -113,6 +125,10 @@ class Record:
         counts = self.counts(where)
         return np.where(counts > 0, self.sums(column, where) / np.maximum(counts, 1), np.nan)
 
+    def fact(self, name: str) -> NDArray[np.float64] | None:
+        """(N,) of :attr:`facts`; None if nobody has measured it."""
+        return self.facts.get(name)
+
     def to_parquet(self, path: str | Path) -> None:
         """Write a Parquet file: columns ``id``, ``cluster`` and the facts; all else in its metadata."""
         index = pa.array(self.example.astype(np.int32))
@@ -122,6 +138,8 @@ class Record:
         }
         for name, kind in COLUMNS[self.modality].items():
             arrays[name] = pa.array(np.asarray(self.columns[name], dtype=kind))
+        for name, fact in self.facts.items():
+            arrays[_FACT + name] = pa.array(np.asarray(fact, dtype=np.float64)[self.example])
         facts = {
             "modality": self.modality,
             "model": self.model,
@@ -147,6 +165,9 @@ class Record:
         if _METADATA not in metadata:
             raise InputError(f"{path}: is no record of an evaluation (its Parquet metadata lacks 'ofmu.record')")
         facts = json.loads(metadata[_METADATA])
+        missing = [name for name in COLUMNS[facts["modality"]] if name not in table.column_names]
+        if missing:
+            raise InputError(f"{path}: the record lacks {', '.join(missing)}; evaluate again with this version")
         ids, example = _numbered(table.column("id").to_pylist())
         clusters = table.column("cluster").to_pylist()
         first = np.unique(example, return_index=True)[1]
@@ -156,6 +177,11 @@ class Record:
             clusters=tuple(clusters[row] for row in first),
             example=example,
             columns={name: table.column(name).to_numpy() for name in COLUMNS[facts["modality"]]},
+            facts={
+                name.removeprefix(_FACT): table.column(name).to_numpy()[first]
+                for name in table.column_names
+                if name.startswith(_FACT)
+            },
             model=facts["model"],
             data=facts["data"],
             classes=facts["classes"],

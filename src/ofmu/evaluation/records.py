@@ -13,7 +13,16 @@ from ofmu.evaluation.record import Modality, Record
 
 ROLES = ("original", "unlearned", "retrained", "base")
 SETS = ("forget", "retain", "holdout", "test")
+VIEWS = ("paraphrased", "wrong")
+"""Other forms of a set's examples, kept as sets of their own: ``forget-paraphrased``, ``forget-wrong``."""
 _ROLE = re.compile(r"original|unlearned|base|retrained(-[1-9][0-9]*)?")
+_SET = re.compile(r"[a-z][a-z0-9_]*(-(paraphrased|wrong))?")
+
+
+def place(set_name: str) -> tuple[int, str]:
+    """Where a set stands in a list: :data:`SETS` in their order, then abilities by name; views after their set."""
+    own = set_name.split("-")[0]
+    return (SETS.index(own) if own in SETS else len(SETS), set_name)
 
 
 class Records(Mapping[tuple[str, str], Record]):
@@ -21,7 +30,9 @@ class Records(Mapping[tuple[str, str], Record]):
 
     Roles are ``original`` (o: trained on everything), ``unlearned`` (u), ``retrained`` (r: trained without
     the forget set; further seeds are ``retrained-2``, ``retrained-3`` …) and ``base`` (b: before any
-    fine-tuning). Sets are ``forget``, ``retain``, ``holdout`` (same source, seen by no model) and ``test``.
+    fine-tuning). Sets are ``forget``, ``retain``, ``holdout`` (same source, seen by no model), ``test`` and, under any
+    other name, abilities that should stay (``real_authors`` …). A set may have views, sets of their own:
+    ``<set>-paraphrased`` (other words for the answer) and ``<set>-wrong`` (wrong answers, ids ``id#0``, ``id#1`` …).
 
     Args:
         records: to begin with.
@@ -56,8 +67,8 @@ class Records(Mapping[tuple[str, str], Record]):
         """
         if not _ROLE.fullmatch(role):
             raise ValueError(f"unknown role '{role}'; there are: {', '.join(ROLES)} (and retrained-2 …)")
-        if set_name not in SETS:
-            raise ValueError(f"unknown set '{set_name}'; there are: {', '.join(SETS)}")
+        if not _SET.fullmatch(set_name):
+            raise ValueError(f"'{set_name}' cannot be the name of a set: lower-case letters, digits and _ only")
         if self._records and record.modality != self.modality:
             raise ValueError(f"records of {self.modality} and of {record.modality} cannot be compared")
         self._records[role, set_name] = record
@@ -80,9 +91,13 @@ class Records(Mapping[tuple[str, str], Record]):
 
     @property
     def sets(self) -> tuple[str, ...]:
-        """Sets present, in the order of :data:`SETS`."""
-        present = {set_name for _, set_name in self._records}
-        return tuple(name for name in SETS if name in present)
+        """Sets present: those of :data:`SETS` in their order, then the others by name."""
+        return tuple(sorted({set_name for _, set_name in self._records}, key=place))
+
+    @property
+    def abilities(self) -> tuple[str, ...]:
+        """Sets present that are none of :data:`SETS` and no view."""
+        return tuple(name for name in self.sets if name not in SETS and "-" not in name)
 
     def of_set(self, set_name: str) -> dict[str, Record]:
         """Role → record of one set."""

@@ -19,6 +19,8 @@ from ofmu.evaluation.record import COLUMNS, Modality, Record
 from ofmu.losses.rows import Rows
 
 _FLOOR = 1e-30  # arguments of logarithms in the modified entropy
+_LEAST_VARIANCE = 1e-6  # of the log-probabilities over the vocabulary, in min-k++
+_CHUNK = 1 << 22  # logits whose log-softmax is in memory at once
 
 
 def score(
@@ -67,6 +69,7 @@ def score(
         clusters=tuple(encoded.clusters),
         example=example,
         columns=columns,
+        facts=dict(encoded.facts) if text else {},
         model=fingerprint,
         data=encoded.fingerprint,
         classes=classes,
@@ -84,12 +87,32 @@ def token_facts(rows: Rows, content: Tensor) -> dict[str, NDArray]:
     example = rows.example.cpu().numpy()
     first = np.unique(example, return_index=True, return_inverse=True)
     position = np.arange(len(example)) - first[1][first[2]]
+    log_p, z = _standardised(rows)
     return {
         "position": position.astype(np.int32),
-        "nll": -rows.log_probabilities().cpu().double().numpy(),
+        "nll": -log_p.cpu().double().numpy(),
+        "z": z.cpu().double().numpy(),
         "correct": (rows.logits.argmax(dim=1) == rows.labels).cpu().numpy(),  # the first of equals: lowest token id
         "content": content.cpu().numpy(),
     }
+
+
+def _standardised(rows: Rows) -> tuple[Tensor, Tensor]:
+    """log p of the true token and z = (log p − μ)/σ, both (R,), in chunks of rows.
+
+    μ = Σ_v p log p, σ² = Σ_v p (log p)² − μ², at least 1e-6 (METRICS.md §4, min-k++).
+    """
+    height = max(1, _CHUNK // rows.logits.shape[1])
+    own, scaled = [], []
+    for logits, labels in zip(rows.logits.split(height), rows.labels.split(height)):
+        log_p = logits.log_softmax(dim=1)
+        p = log_p.exp()
+        weighted = torch.where(p > 0, p * log_p, 0.0)  # 0 · (−∞) = 0
+        mean = weighted.sum(dim=1)
+        variance = torch.where(p > 0, weighted * log_p, 0.0).sum(dim=1) - mean**2
+        own.append(log_p.gather(1, labels[:, None])[:, 0])
+        scaled.append((own[-1] - mean) / variance.clamp_min(_LEAST_VARIANCE).sqrt())
+    return torch.cat(own), torch.cat(scaled)
 
 
 def image_facts(rows: Rows) -> dict[str, NDArray]:

@@ -61,7 +61,7 @@ class Table:
 def tabulate(
     set_name: str,
     records: Mapping[str, Record],
-    measure: Callable[[Record], Values],
+    measure: Callable[[str, Record], Values],
     halves: Mapping[str, str] | None,
 ) -> Table:
     """Line up what a metric says about the same examples under several models.
@@ -69,10 +69,10 @@ def tabulate(
     Args:
         set_name: the set.
         records: role → record of that set.
-        measure: the metric's per-example values.
+        measure: (role, record) → the metric's per-example values.
         halves: id → half; only ``"report"`` is taken. None: the set was not split, all of it is taken.
     """
-    columns = {role: (record, measure(record)) for role, record in records.items()}
+    columns = {role: (record, measure(role, record)) for role, record in records.items()}
     clusters: dict[str, str] = {}
     for record, found in columns.values():
         for index, (name, cluster) in enumerate(zip(record.ids, record.clusters)):

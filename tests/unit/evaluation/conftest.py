@@ -21,12 +21,14 @@ def _text(losses: Mapping[str, Sequence[float]], **given) -> Record:
     columns = {
         "position": np.concatenate([np.arange(count) for count in counts]).astype(np.int32),
         "nll": np.array([loss for _, loss in rows], dtype=np.float64),
+        "z": np.array(given.pop("z", [-loss for _, loss in rows]), dtype=np.float64),
         "correct": np.array(given.pop("correct", [True] * len(rows))),
         "content": np.array(given.pop("content", [True] * len(rows))),
     }
     clusters = given.pop("clusters", tuple(losses))
     example = np.array([index for index, _ in rows], dtype=np.int64)
-    facts = {"model": "m", "data": "d"} | given
+    sizes = {"zlib_bytes": np.array([float(count) for count in counts])}
+    facts = {"model": "m", "data": "d", "facts": sizes} | given
     return Record("text", tuple(losses), tuple(clusters), example, columns, **facts)
 
 
@@ -37,12 +39,12 @@ def _image(logits: Sequence[Sequence[float]], labels: Sequence[int], **given) ->
     return Record("image", ids, facts.pop("clusters", ids), np.arange(len(ids)), image_facts(rows), **facts)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def text_record() -> Callable[..., Record]:
     return _text
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def image_record() -> Callable[..., Record]:
     return _image
 

@@ -31,11 +31,11 @@ def test_the_layout_is_that_of_the_run_directory(story):
         if score["value"] is None or (score["interval"] is None and not score["parts"]):
             assert score["reason"], score["name"]
     names = [score["name"] for score in found["scores"] if score["role"] == "unlearned"]
+    kinds = ("exact_memorization", "extraction_strength", "loss", "probability")
     assert names == [
-        *("forget_exact_memorization", "forget_loss", "forget_probability"),
-        *("retain_exact_memorization", "retain_loss", "retain_probability"),
-        *("holdout_exact_memorization", "holdout_loss", "holdout_probability"),
-        *("mia_loss", "forgetting_gap", "retention_gap", "privacy_gap"),
+        *(f"{on}_{kind}" for on in ("forget", "retain", "holdout") for kind in kinds),
+        *("mia_loss", "mia_min_k", "mia_min_k_plus_plus", "mia_zlib"),
+        *("forgetting_gap", "retention_gap", "privacy_gap"),
     ]
 
 

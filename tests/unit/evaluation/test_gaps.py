@@ -5,7 +5,7 @@ import pytest
 
 from ofmu.evaluation.evaluate import measure
 from ofmu.evaluation.gaps import compared_draws, gap
-from ofmu.evaluation.headlines import forgetting_gap, headlines, privacy_gap, retention_gap
+from ofmu.evaluation.headlines import forgetting_gap, headlines, part_names, privacy_gap, retention_gap
 from ofmu.evaluation.metric import metric
 from ofmu.evaluation.records import Records
 
@@ -88,13 +88,22 @@ def test_the_retrained_model_has_no_gap_and_the_original_a_whole_one(story):
 
 def test_a_headline_of_text_lists_its_missing_parts_and_is_nan_below_half(story):
     records = story({"original": (0.1, 0.1), "unlearned": (4.5, 0.2), "retrained": (5.0, 0.1)})
-    for headline, count in zip(headlines(measure(records), records), (5, 8, 4)):
-        score = headline.score()
-        assert np.isnan(score.value)
-        assert score.interval is None
-        assert score.reason == f"1 of {count} parts: fewer than half"
-        assert [part["reason"] is None for part in score.parts].count(True) == 1
-        assert np.isfinite(headline.value)
+    forgetting, retention, privacy = (headline.score() for headline in headlines(measure(records), records))
+    assert np.isnan(forgetting.value)
+    assert forgetting.interval is None
+    assert forgetting.reason == "2 of 5 parts: fewer than half"
+    assert [part["reason"] is None for part in forgetting.parts].count(True) == 2
+    assert np.isfinite(retention.value)
+    assert retention.reason == "1 of 2 parts"
+    assert privacy.reason is None
+
+
+def test_an_ability_adds_its_parts_to_the_retention_gap(story, text_record):
+    records = story({"original": (0.1, 0.1), "retrained": (5.0, 0.1)})
+    records.add("original", "world_facts", text_record({"a": [1.0]}))
+    assert part_names("retention_gap", records)[2:] == tuple(
+        f"world_facts_{part}" for part in ("normalised_probability", "rougeL_recall", "truth_ratio")
+    )
 
 
 def test_retention_and_privacy_by_hand(story):

@@ -13,13 +13,17 @@ NAMES = {
     "accuracy",
     "entropy",
     "exact_memorization",
+    "extraction_strength",
     "loss",
     "margin",
     "mia_confidence",
     "mia_correctness",
     "mia_entropy",
     "mia_loss",
+    "mia_min_k",
+    "mia_min_k_plus_plus",
     "mia_modified_entropy",
+    "mia_zlib",
     "probability",
 }
 
@@ -40,7 +44,7 @@ def test_the_files_are_the_metrics_and_each_is_documented():
     for name, kind in found.items():
         assert issubclass(kind, Metric)
         assert "Source:" in (kind.__doc__ or ""), name
-        assert kind.needs <= {"answers", "holdout"}
+        assert kind.needs <= {"answers", "holdout", "paraphrased", "wrong", "generations", "retrained"}
         assert kind.better in {"up", "down", "as_retrained"}
 
 
@@ -146,7 +150,7 @@ def test_a_value_that_is_not_finite_makes_the_score_nan_and_is_named(text_record
             assert math.isnan(score.value)
             assert score.reason == "2 values are not finite: bad, c"
         else:  # exp(-inf) is a fine 0
-            assert score.reason == "1 values are not finite: bad"
+            assert score.reason == "1 value is not finite: bad"
         assert score.interval is None
 
 

@@ -90,8 +90,8 @@ def test_unknown_roles_sets_and_mixed_modalities_are_refused(text_record, image_
     records = Records({("original", "forget"): text_record({"a": [1.0]})})
     with pytest.raises(ValueError, match="unknown role"):
         records.add("retrained-0", "forget", text_record({"a": [1.0]}))
-    with pytest.raises(ValueError, match="unknown set"):
-        records.add("original", "train", text_record({"a": [1.0]}))
+    with pytest.raises(ValueError, match="name of a set"):
+        records.add("original", "Train set", text_record({"a": [1.0]}))
     with pytest.raises(ValueError, match="cannot be compared"):
         records.add("original", "retain", image_record([[1.0, 0.0]], [0]))
 

@@ -1,0 +1,64 @@
+"""Other forms of the same examples: answers in other words, wrong answers, questions in other words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ofmu.data.examples import Message, TextExample, TextExamples
+
+COLUMNS = {"paraphrased": "paraphrased_answer", "wrong": "perturbed_answer"}
+"""View → column that its answers come from: a text, or a list of texts."""
+
+
+def views(examples: TextExamples) -> dict[str, TextExamples]:
+    """The views that the examples' further columns give; none where no example has such a column.
+
+    Returns:
+        ``"paraphrased"`` and ``"wrong"`` → the same prompts with other answers; ids ``id#0``, ``id#1`` …, the
+        clusters of the examples. An example without such a column is left out.
+    """
+    found = {}
+    for view, column in COLUMNS.items():
+        rows = [
+            replace(example, id=f"{example.id}#{number}", completion=answer, extra={})
+            for example in examples.examples
+            for number, answer in enumerate(_answers(example.extra.get(column)))
+        ]
+        if rows:
+            found[view] = replace(examples, examples=tuple(rows))
+    return found
+
+
+def rephrased(examples: TextExamples) -> TextExamples | None:
+    """The same examples asked in other words (column ``paraphrased_question``), those that have them; None: no one."""
+    rows = [
+        replace(example, prompt=_asked(example, str(example.extra["paraphrased_question"])))
+        for example in examples.examples
+        if example.extra.get("paraphrased_question")
+    ]
+    return replace(examples, examples=tuple(rows)) if rows else None
+
+
+def base_id(view_id: str) -> str:
+    """The id of the example that an example of a view belongs to.
+
+    >>> base_id("17#4")
+    '17'
+    """
+    return view_id.rpartition("#")[0]
+
+
+def _answers(given: object) -> Sequence[str]:
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, list | tuple):
+        return []
+    return [each for each in given if isinstance(each, str) and each.strip()]
+
+
+def _asked(example: TextExample, question: str) -> tuple[Message, ...] | str:
+    """The prompt with its last turn replaced by the question."""
+    if not isinstance(example.prompt, tuple):
+        return question
+    return (*example.prompt[:-1], Message("user", question))
