@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--budget", type=float, default=480)
+    parser.add_argument("--models", type=Path, help="folder that keeps the unlearned models, for further measurements")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/tofu_mini.json"))
     options = parser.parse_args()
     data = Path(os.environ["OFMU_DATA_DIR"])
@@ -73,6 +74,10 @@ def main() -> None:
                 str(models / "full"), **paths, method=method, seed=seed, budget=options.budget, evaluation=False
             )
             cost = {key: run.manifest[key] for key in ("gradients", "forwards", "seconds", "ended")}
+            if options.models is not None:
+                place = options.models / f"{method}-{seed}"
+                run.model.save_pretrained(place)
+                load(str(models / "full")).tokenizer.save_pretrained(place)
             rows[key] = {**measure(run.model, sets), **cost}
             options.output.write_text(json.dumps(rows, indent=1) + "\n")
             print(key, rows[key], flush=True)

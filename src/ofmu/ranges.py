@@ -33,10 +33,15 @@ class Range:
             and (self.lt is None or value < self.lt)
         )
 
-    def __str__(self) -> str:
+    @property
+    def bounds(self) -> str:
+        """Both ends in words; empty where there is none."""
         low = f">= {self.ge:g}" if self.ge is not None else f"> {self.gt:g}" if self.gt is not None else ""
         high = f"<= {self.le:g}" if self.le is not None else f"< {self.lt:g}" if self.lt is not None else ""
-        return " and ".join(part for part in (low, high) if part) or "any finite number"
+        return " and ".join(part for part in (low, high) if part)
+
+    def __str__(self) -> str:
+        return self.bounds or "any finite number"
 
 
 def check(options: Any, prefix: str = "") -> None:
@@ -57,7 +62,8 @@ def check(options: Any, prefix: str = "") -> None:
         elif isinstance(value, int | float) and not isinstance(value, bool):
             for allowed in _ranges(hints[field.name]):
                 if value not in allowed:
-                    raise InputError(f"{prefix}{field.name} is {value:g}, but must be {allowed}")
+                    must = allowed if math.isfinite(value) else f"a finite number {allowed.bounds}".rstrip()
+                    raise InputError(f"{prefix}{field.name} is {value:g}, but must be {must}")
 
 
 def _ranges(hint: Any) -> list[Range]:

@@ -131,6 +131,16 @@ UNUSABLE: dict[str, tuple[Change, list[str]]] = {
     "no number": (always("--seed", "many"), ["--seed", '"many"']),
     "out of range": (always("--batch-size", "0"), ["batch_size is 0, but must be >= 1"]),
     "nested out of range": (always("--lora.rank", "0"), ["lora.rank is 0, but must be >= 1"]),
+    "no finite number": (always("--learning-rate", "inf"), ["learning_rate is inf, but must be a finite number > 0"]),
+    "LoRA without a rank": (always("--lora.alpha", "8"), ["--lora.alpha is given without --lora.rank"]),
+    "LoRA on a layer that is not there": (
+        lambda folder: {"--lora.rank": 2, "--lora.targets": "nothing"},
+        ["lora.targets is 'nothing', but no layer of ", "there are: down_proj, gate_proj, k_proj"],
+    ),
+    "budget too small for a step": (
+        always("--budget", "0.5"),
+        ["--budget is 0.5, but one step of this method takes about 2 gradients"],
+    ),
     "method's option out of range": (always("--method.beta", "-1"), ["method.beta is -1, but must be >= 0"]),
     "unknown choice": (always("--precision", "fp16"), ["fp16", '"fp32"', '"bf16"']),
     "both ways to give the data": (

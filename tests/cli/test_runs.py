@@ -176,6 +176,36 @@ def test_interrupted_run_goes_on_with_the_command_it_names(
     assert "has finished" in ended.line
 
 
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    ofmu: Command, given: Flags, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    flags = given | {"--steps": 4, "--checkpoint-steps": 1}
+    assert ofmu("unlearn", "npo", *words(flags | {"--output": whole})).code == 0
+
+    def stop(self: Plain, line: dict, total: int) -> None:
+        if line["step"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Plain, "step", stop)
+        assert ofmu("unlearn", "npo", *words(flags)).code == 130
+    older, newest = sorted((run / "checkpoints").glob("*.pt"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    lost = Path(shutil.copytree(run, tmp_path / "lost"))
+    ended = ofmu("unlearn", "--resume", run)
+    assert ended.code == 0, ended.err
+    assert "step 3/4 · " in ended.out
+    assert "step 2/4 · " not in ended.out
+    one, two = weights(whole), weights(run)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+    (lost / "checkpoints" / older.name).write_bytes(b"")
+    ended = ofmu("unlearn", "--resume", lost)
+    assert ended.code == 1
+    assert ended.line == f"ofmu: no checkpoint in {lost / 'checkpoints'} can be read; start a new run"
+
+
 def test_divergence_names_the_step_what_to_lower_and_the_checkpoint(ofmu: Command, given: Flags, tmp_path: Path):
     ended = ofmu(
         *("unlearn", "grad_ascent", "--json"),
@@ -186,6 +216,7 @@ def test_divergence_names_the_step_what_to_lower_and_the_checkpoint(ofmu: Comman
     assert "step " in line
     assert "--learning-rate" in line
     assert "checkpoint" in line
+    assert "smaller" not in line  # one piece of advice is enough
     assert ended.err.splitlines()[-1] == f"ofmu: {line}"
     assert listing(tmp_path / "run" / "checkpoints") != []
 

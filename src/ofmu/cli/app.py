@@ -33,6 +33,8 @@ COMMANDS = {
     "evaluate": Command("Measure what a model still knows of examples that it was to forget.", "evaluate"),
     "methods": Command("The methods there are; one in full.", "methods"),
     "metrics": Command("The metrics there are; one in full.", "metrics"),
+    "attack": Command("What brings the forgotten back: relearning, quantisation, prompts and more.", "attack"),
+    "bench": Command("Benchmarks and studies; one in full.", "bench"),
     "report": Command("Draw the report of runs again, into new files.", "report"),
     "verify": Command("Check every hash of a run.", "verify"),
 }

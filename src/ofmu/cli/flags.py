@@ -60,13 +60,15 @@ _DATA = (
     "retrained",
     "original",
     "base",
+    "recipe",
+    "retrained_seeds",
     "tokenizer",
     "format",
     "cluster_by",
     "allow_overlap",
 )
 _SAFETY = ("trust_remote_code", "allow_pickle", "show_examples")
-_RUN = ("checkpoint_every", "checkpoint_steps", "log_to")
+_RUN = ("checkpoint_every", "checkpoint_steps", "log_to", "cache")
 
 _GROUPS = {
     name: Group(name, sort_key=number)

@@ -21,8 +21,10 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         lines.append("examples: " + ", ".join(sets))
     if plan.get("level"):
         lines.append(f"level of forgetting: {plan['level']}")
-    lines.append(_course(plan))
+    if plan.get("steps") is not None:
+        lines.append(_course(plan))
     lines.append(_forecast(plan))
+    lines.append(_retraining(plan.get("retraining") or {}))
     return [line for line in lines if line]
 
 
@@ -57,3 +59,15 @@ def _forecast(plan: Mapping[str, Any]) -> str:
     if finite(plan.get("seconds")) is not None:
         parts.append(f"about {duration(plan['seconds'])} for the steps")
     return "forecast: " + ", ".join(parts) if parts else ""
+
+
+def _retraining(planned: Mapping[str, Any]) -> str:
+    if not planned:
+        return ""
+    models, cached = planned["models"], planned["cached"]
+    several = f"{count(models)} models" if models > 1 else "a model"
+    there = f"; {count(cached)} of them in the cache" if cached else ""
+    return (
+        f"retraining: {several} of {count(planned['steps'])} steps on the retain set alone, "
+        f"{count(planned['gradients'])} gradients apart from the above{there}"
+    )

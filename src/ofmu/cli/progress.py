@@ -113,7 +113,9 @@ class Plain:
         self._catch_up()
 
     def started(self, plan: dict[str, Any]) -> None:
-        """Print the plan."""
+        """Print the plan; the clock starts anew, for a run may train other models on its way."""
+        self._catch_up()
+        self._left = TimeLeft(self._clock)
         for line in plan_lines(plan):
             self._say(line)
 
@@ -163,7 +165,8 @@ class Live:
         self._progress.stop()
 
     def started(self, plan: dict[str, Any]) -> None:
-        """Print the plan above the bar."""
+        """Print the plan above the bar; the clock starts anew, for a run may train other models on its way."""
+        self._left = TimeLeft()
         for line in plan_lines(plan):
             self.note(line)
 

@@ -148,10 +148,7 @@ def finite_norm(vector: Vector, what: str) -> float:
     """‖vector‖, or an error that says which gradient was not finite."""
     norm = number(vector.norm())
     if not math.isfinite(norm):
-        raise RunError(
-            f"the {what} gradient is not finite (its norm is {norm}): the run has diverged; "
-            "take smaller steps, or a forget objective with an end"
-        )
+        raise RunError(f"the {what} gradient is not finite (its norm is {norm}): the run has diverged")
     return norm
 
 

@@ -93,9 +93,20 @@ def _read_path(source: str | Path) -> Table | ImageExamples:
         return images_of_npz(path) if suffix == ".npz" else containers.read_file(path)
     if isinstance(source, str) and hub.is_hub_name(source) and suffix not in (*containers.SUFFIXES, ".npz"):
         return hub.read_hub(source)
-    beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, beside, n=1)
-    raise InputError(f"no file or folder {path}{f' (did you mean {path.parent / near[0]}?)' if near else ''}")
+    near = _misspelt(path)
+    raise InputError(f"no file or folder {path}{f' (did you mean {path.parent / near}?)' if near else ''}")
+
+
+def _misspelt(path: Path) -> str | None:
+    """The name beside a missing one that may have been meant: nearly the same but for its suffixes."""
+    beside = sorted(other.name for other in path.parent.iterdir()) if path.parent.is_dir() else []
+    near = difflib.get_close_matches(_stem(path.name), map(_stem, beside), n=1, cutoff=0.8)
+    same = [name for name in beside if [_stem(name)] == near]
+    return max(same, key=lambda name: difflib.SequenceMatcher(None, name, path.name).ratio(), default=None)
+
+
+def _stem(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def told_by_columns(table: Table, format: str | None = None) -> str:

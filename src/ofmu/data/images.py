@@ -178,10 +178,10 @@ def encode_images(examples: ImageExamples, transform: Transform | None, *, num_c
     """
     if num_classes is not None and len(examples) and int(examples.labels.max()) >= num_classes:
         bad = np.flatnonzero(examples.labels >= num_classes)
-        raise InputError(
-            f"{examples.source}: {len(bad)} labels are outside the classifier's 0 to {num_classes - 1}, "
-            f"the first is {examples.labels[bad[0]]} (id '{examples.ids[bad[0]]}')"
-        )
+        first = f"{examples.labels[bad[0]]} (id '{examples.ids[bad[0]]}')"
+        what = f"{len(bad)} labels are" if len(bad) > 1 else f"the label {first} is"
+        hint = f", the first is {first}" if len(bad) > 1 else ""
+        raise InputError(f"{examples.source}: {what} outside the classifier's 0 to {num_classes - 1}{hint}")
     images = ImageSet(examples, transform)
     if not isinstance(examples.pixels, np.ndarray):
         one_of_each = {image.shape: index for index, image in enumerate(examples.pixels)}

@@ -24,7 +24,7 @@ class Scored:
         ids: tokens up to the end of the turn.
         scored: S, the same length.
         content: S⁻, the same length.
-        first: index of the first token of C.
+        first: index of the first token of C; 0 if nothing comes before the answer.
     """
 
     ids: list[int]
@@ -122,4 +122,4 @@ def _whole_text(span: _Span, special: frozenset[int]) -> Scored:
 def _predictable(ids: list[int], scored: list[bool], content: list[bool], first: int) -> Scored:
     """Nothing predicts the first token of a text, so it is never scored."""
     scored[:1] = content[:1] = [False] if ids else []
-    return Scored(ids, scored, content, max(first, 1))
+    return Scored(ids, scored, content, first)

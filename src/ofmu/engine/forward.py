@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -38,23 +36,36 @@ def rows_with_content(model: nn.Module, batch: Batch) -> tuple[Rows, Tensor]:
         return Rows(logits, batch.labels, example, batch.ids), torch.ones_like(batch.labels, dtype=torch.bool)
     scored = batch.labels[:, 1:] >= 0  # column t-1: is token t scored; logits t-1 predict it
     example, position = scored.nonzero(as_tuple=True)
-    kept = scored.any(dim=0).nonzero()[:, 0]
-    logits, column = _text_logits(model, batch, kept)
-    picked = _at_least_float32(logits[example, column[position]])
+    picked = _at_least_float32(_text_logits(model, batch, example, position))
     found = Rows(picked, batch.labels[example, position + 1], example, batch.ids)
     return found, batch.content[example, position + 1]
 
 
-def _text_logits(model: nn.Module, batch: TextBatch, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits at the positions `kept`, and for every position its column in them."""
-    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
-    length = batch.input_ids.shape[1]
-    if _keeps_logits(type(_innermost(model))):
-        logits = _logits(model(**inputs, logits_to_keep=kept))
-        column = torch.zeros(length, dtype=torch.long, device=kept.device)
-        column[kept] = torch.arange(len(kept), device=kept.device)
-        return logits, column
-    return _logits(model(**inputs)), torch.arange(length, device=kept.device)
+def _text_logits(model: nn.Module, batch: TextBatch, example: Tensor, position: Tensor) -> Tensor:
+    """The R logits at these positions: (R, V).
+
+    A head that is a layer of its own gets these hidden states only, as one text of R tokens: no other logits are ever
+    made. What a model does with its logits afterwards (scaling, capping) goes on as it is.
+    """
+    find = getattr(innermost(model), "get_output_embeddings", None)
+    head = find() if callable(find) else None
+    shape = batch.input_ids.shape
+    picked = False
+
+    def pick(_: nn.Module, states: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        nonlocal picked
+        if not states or states[0].dim() != 3 or states[0].shape[:2] != shape:
+            return None
+        picked = True
+        return states[0][example, position][None], *states[1:]
+
+    handle = head.register_forward_pre_hook(pick) if isinstance(head, nn.Module) else None
+    try:
+        output = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+    finally:
+        if handle is not None:
+            handle.remove()
+    return _logits(output)[0] if picked else _logits(output)[example, position]
 
 
 def _logits(output: Any) -> Tensor:
@@ -65,14 +76,9 @@ def _at_least_float32(logits: Tensor) -> Tensor:
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
-def _innermost(model: nn.Module) -> nn.Module:
+def innermost(model: nn.Module) -> nn.Module:
     """The user's own model inside wrappers for processes and adapters."""
     if isinstance(model, nn.parallel.DistributedDataParallel):
-        return _innermost(model.module)
+        return innermost(model.module)
     unwrap = getattr(model, "get_base_model", None)  # a peft model
     return unwrap() if callable(unwrap) else model  # pyright: ignore[reportReturnType]
-
-
-@lru_cache(maxsize=64)
-def _keeps_logits(kind: type[nn.Module]) -> bool:
-    return "logits_to_keep" in inspect.signature(kind.forward).parameters

@@ -33,7 +33,6 @@ class TwoSided:
         states: `one` or `two` second moments.
         betas: decay of the first and second moments.
         eps: ε > 0.
-        weight_decay: decoupled decay of the descent steps, ≥ 0.
     """
 
     def __init__(
@@ -44,11 +43,10 @@ class TwoSided:
         states: States = "one",
         betas: tuple[float, float] = (0.9, 0.99),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
     ):
         self._parameters = dict(parameters)
         self._kind, self._states = kind, states
-        self._betas, self._eps, self._weight_decay = betas, eps, weight_decay
+        self._betas, self._eps = betas, eps
         self._steps = {"ascent": 0, "descent": 0}
         self._first: dict[str, Vector] = {}
         self._second: dict[str, Vector] = {}
@@ -85,16 +83,13 @@ class TwoSided:
 
     @torch.no_grad()
     def descend(self, direction: Vector, lr: float) -> None:
-        """θ ← (1 − η·decay) θ − η·P·direction, the outer step of a round.
+        """θ ← θ − η·P·direction, the outer step of a round.
 
         Args:
             direction: g_r + 2ρy.
             lr: η.
         """
         self._steps["descent"] += 1
-        if self._weight_decay:
-            for parameter in self._parameters.values():
-                parameter.mul_(1 - lr * self._weight_decay)
         if self._kind == "sgd":
             self._add(direction, -lr)
             return

@@ -23,7 +23,7 @@ from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import SETS, Records
 from ofmu.evaluation.score import Direction, Score
 from ofmu.evaluation.statistics import Floats
-from ofmu.evaluation.table import Table, Values, tabulate
+from ofmu.evaluation.table import UNKNOWN, Table, Values, fact, tabulate
 
 Halves = Mapping[str, Mapping[str, str]]  # set → id → "steer" | "report"
 WANTED_AS_RETRAINED = ("forget", "holdout")  # every other set should stay as it is
@@ -123,10 +123,15 @@ class Metric(ABC):
         }
         return Measurement(self, tables, scored, draws)
 
+    def read(self, record: Record) -> Values:
+        """The value of each example: what another tool's log says under the metric's name, else :meth:`values`."""
+        name = file_name(type(self))
+        return fact(record, name) if name in record.facts else self.values(record)
+
     def tables(self, records: Records, halves: Halves) -> tuple[Table, ...]:
         """The per-example values of every model, a table for each of the sets."""
         return tuple(
-            tabulate(name, records.of_set(name), lambda _, record: self.values(record), halves.get(name))
+            tabulate(name, records.of_set(name), lambda _, record: self.read(record), halves.get(name))
             for name in self.sets
         )
 
@@ -152,7 +157,8 @@ class Metric(ABC):
             shown = ", ".join(list(broken)[:5]) + (" …" if len(broken) > 5 else "")
             reason = f"{len(broken)} {'values are' if len(broken) > 1 else 'value is'} not finite: {shown}"
         elif not all(mask.any() for mask in kept):
-            reason = "no example is left to measure"
+            unknown_only = set(excluded.values()) == {UNKNOWN}
+            reason = UNKNOWN if unknown_only else "no example is left to measure"
         else:
             value = self.point([table.values[role][mask] for table, mask in zip(tables, kept)])
         per_sample = _joined(
@@ -239,8 +245,7 @@ class FactMean(SetMean):
 
     def values(self, record: Record) -> Values:
         """The fact of each example; excluded where it is not known."""
-        known = record.facts.get(self.fact, np.full(len(record), np.nan))
-        return Values(known, excluded={i: "not measured" for i, v in zip(record.ids, known) if np.isnan(v)})
+        return fact(record, self.fact)
 
 
 class Joined(SetMean):
@@ -283,10 +288,15 @@ class Joined(SetMean):
         true = record.means("nll")
         paraphrased = true
         if (role, f"{on}-paraphrased") in records:
-            means = [each.mean() if len(each) else np.nan for each in _by_example(records[role, f"{on}-paraphrased"], record.ids)]
+            means = [
+                each.mean() if len(each) else np.nan
+                for each in _by_example(records[role, f"{on}-paraphrased"], record.ids)
+            ]
             paraphrased = np.array(means)
         unknown_to = [not len(w) or np.isnan(p) for w, p in zip(wrong, paraphrased)]
-        excluded = {name: "no wrong or no correct answer is known" for name, none in zip(record.ids, unknown_to) if none}
+        excluded = {
+            name: "no wrong or no correct answer is known" for name, none in zip(record.ids, unknown_to) if none
+        }
         filled = [w if len(w) else np.zeros(1) for w in wrong]
         return Values(self.joined(true, np.nan_to_num(paraphrased, nan=0.0, posinf=np.inf), filled), excluded=excluded)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,8 +50,8 @@ class Record:
 
     Columns of text: ``position`` (number of the token among the scored ones, from 0), ``nll`` (−log p of the
     true token, nats), ``z`` ((log p − μ)/σ, the true token's log-probability standardised over the vocabulary, for
-    min-k++), ``correct`` (it was the most likely one), ``content`` (it belongs to S⁻: no end-of-turn token). Columns of images: ``label``, ``predicted``, ``nll`` (−log p_y, nats), ``confidence`` (p_y),
-    ``entropy``, ``modified_entropy`` (nats) and ``margin`` (φ, the logit-scaled confidence).
+    min-k++), ``correct`` (it was the most likely one), ``content`` (it belongs to S⁻: no end-of-turn token). Columns of
+    images: ``label``, ``predicted``, ``nll`` (−log p_y, nats), ``confidence`` (p_y), ``entropy``, ``modified_entropy`` (nats) and ``margin`` (φ, the logit-scaled confidence).
 
     Args:
         modality: ``"text"`` or ``"image"``.
@@ -125,9 +125,20 @@ class Record:
         counts = self.counts(where)
         return np.where(counts > 0, self.sums(column, where) / np.maximum(counts, 1), np.nan)
 
-    def fact(self, name: str) -> NDArray[np.float64] | None:
-        """(N,) of :attr:`facts`; None if nobody has measured it."""
-        return self.facts.get(name)
+    def take(self, indices: Sequence[int]) -> Record:
+        """The record of the examples at these positions, in rising order."""
+        chosen = np.zeros(len(self), dtype=bool)
+        chosen[np.asarray(indices, dtype=np.int64)] = True
+        rows = chosen[self.example]
+        number = np.cumsum(chosen) - 1
+        return replace(
+            self,
+            ids=tuple(name for name, taken in zip(self.ids, chosen) if taken),
+            clusters=tuple(name for name, taken in zip(self.clusters, chosen) if taken),
+            example=number[self.example[rows]],
+            columns={name: column[rows] for name, column in self.columns.items()},
+            facts={name: fact[chosen] for name, fact in self.facts.items()},
+        )
 
     def to_parquet(self, path: str | Path) -> None:
         """Write a Parquet file: columns ``id``, ``cluster`` and the facts; all else in its metadata."""

@@ -98,7 +98,7 @@ def token_facts(rows: Rows, content: Tensor) -> dict[str, NDArray]:
 
 
 def _standardised(rows: Rows) -> tuple[Tensor, Tensor]:
-    """log p of the true token and z = (log p − μ)/σ, both (R,), in chunks of rows.
+    """Log p of the true token and z = (log p − μ)/σ, both (R,), in chunks of rows.
 
     μ = Σ_v p log p, σ² = Σ_v p (log p)² − μ², at least 1e-6 (METRICS.md §4, min-k++).
     """

@@ -102,7 +102,7 @@ def bootstrap_means(values: Floats, clusters: Ints, rng: np.random.Generator, re
     sums = _by_cluster(np.where(kept, values, 0.0), clusters)
     counts = _by_cluster(kept.astype(np.float64), clusters)
     blocks = []
-    for weights in _cluster_weights(counts.shape[1], rng, resamples, counts.shape[1]):
+    for weights in cluster_weights(counts.shape[1], rng, resamples, counts.shape[1]):
         with np.errstate(invalid="ignore"):
             blocks.append((sums @ weights.T) / (counts @ weights.T))
     return np.concatenate(blocks, axis=1)
@@ -134,8 +134,8 @@ def bootstrap_aucs(
     first, second = (np.random.Generator(np.random.Philox(int(seed))) for seed in rng.integers(0, 2**63, size=2))
     pairs = [_Ranked.of(*side) for side in _sides(members, member_clusters, non_members, non_member_clusters)]
     draws = zip(
-        _cluster_weights(k_f, first, resamples, width),
-        _cluster_weights(k_h, second, resamples, width),
+        cluster_weights(k_f, first, resamples, width),
+        cluster_weights(k_h, second, resamples, width),
     )
     blocks = [np.stack([ranked.auc(w_f, w_h) for ranked in pairs]) for w_f, w_h in draws]
     return np.concatenate(blocks, axis=1)
@@ -171,7 +171,7 @@ def _by_cluster(values: Floats, clusters: Ints) -> Floats:
     return np.stack([np.bincount(clusters, weights=row, minlength=count) for row in values]).astype(np.float64)
 
 
-def _cluster_weights(count: int, rng: np.random.Generator, resamples: int, width: int) -> Iterator[Floats]:
+def cluster_weights(count: int, rng: np.random.Generator, resamples: int, width: int) -> Iterator[Floats]:
     """How often each of K clusters is drawn: blocks (b, K), B rows in all; b·width values fit in memory."""
     block = max(1, min(resamples, _BLOCK // max(width, 1)))
     for start in range(0, resamples, block):

@@ -12,6 +12,7 @@ from ofmu.evaluation.record import Record
 from ofmu.evaluation.statistics import Floats, Ints, number_clusters
 
 ABSENT = "not in this model's record"
+UNKNOWN = "not measured"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,12 @@ class Table:
     def kept(self, role: str) -> NDArray[np.bool_]:
         """Mask (n,) of the examples that count for a role."""
         return np.isfinite(self.values[role])
+
+
+def fact(record: Record, name: str) -> Values:
+    """A fact of each example of a record; excluded where it is not known."""
+    known = record.facts.get(name, np.full(len(record), np.nan))
+    return Values(known, excluded={i: UNKNOWN for i, value in zip(record.ids, known) if np.isnan(value)})
 
 
 def tabulate(

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofmu.evaluation import words
+from ofmu.evaluation import against_holdout, words
 from ofmu.evaluation.gaps import Gap, Interval, gap
-from ofmu.evaluation.headlines import Headline, Measurements, retention_gap
+from ofmu.evaluation.headlines import Measurements, retention_gap
 from ofmu.evaluation.metric import Attack
 from ofmu.evaluation.records import Records
 
@@ -49,8 +49,11 @@ def verdict(measurements: Measurements, records: Records) -> dict[str, Any]:
     """The three answers (true, false, or null: cannot be told), ``against`` what, and the ``words``.
 
     With retrained models every forget score with a signal and every attack counts. With a base model that saw
-    neither forget set nor holdout in their place, the loss and the attacks count. With neither, nothing can
-    be said.
+    neither forget set nor holdout in their place, the loss and the attacks count. With neither, nothing is
+    judged; where there is a holdout, ``against_holdout`` says how the forget set stands out from it.
+
+    A model that has lost more than half of its ability has not forgotten but broken: ``forgotten`` is then never
+    true, but undecided.
 
     Args:
         measurements: score name → measurement.
@@ -59,22 +62,20 @@ def verdict(measurements: Measurements, records: Records) -> dict[str, Any]:
     against, reference = _reference(measurements, records)
     findings = _findings(measurements, reference, only_loss=against == "never-seen data")
     utility = retention_gap(measurements, records, records.retrained or ("original",))
+    cost = words.Cost(utility.value, utility.interval, utility.defined, len(utility.parts))
     answers = {
-        "forgotten": _forgotten(findings),
+        "forgotten": None if cost.useless and _forgotten(findings) else _forgotten(findings),
         "over_forgotten": _over_forgotten(findings),
         "utility_kept": _below(utility.interval, UTILITY_TOLERANCE),
     }
-    text = words.paragraph(measurements, records, answers, against, findings_of(findings), _cost(utility))
-    return {**answers, "against": against, "words": text}
+    text = words.paragraph(measurements, records, answers, against, findings_of(findings), cost)
+    held = against_holdout.as_json(measurements) if against == "nothing" else {}
+    return {**answers, "against": against, "words": text, **({"against_holdout": held} if any(held.values()) else {})}
 
 
 def findings_of(findings: Sequence[Finding]) -> list[tuple[str, bool, Gap]]:
     """The findings as the words need them: name, is it an attack, gap."""
     return [(finding.name, finding.attack, finding.gap) for finding in findings]
-
-
-def _cost(utility: Headline) -> tuple[float, Interval | None, int, int]:
-    return utility.value, utility.interval, utility.defined, len(utility.parts)
 
 
 def _reference(measurements: Measurements, records: Records) -> tuple[str, tuple[str, ...]]:

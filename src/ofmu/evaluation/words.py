@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from ofmu.evaluation.against_holdout import Attacked, SetGap, attacks, distinguishable, set_gaps
 from ofmu.evaluation.gaps import Gap, Interval, mean_of, measured
 from ofmu.evaluation.metric import Measurement
 from ofmu.evaluation.records import Records
@@ -14,7 +16,32 @@ from ofmu.evaluation.score import Score
 Measurements = Mapping[str, Measurement]
 Answers = Mapping[str, bool | None]
 Findings = Sequence[tuple[str, bool, Gap]]
-Cost = tuple[float, Interval | None, int, int]
+
+USELESS = 0.5  # share of the ability lost, from which on a model has not forgotten but broken
+UNTOUCHED = 0.9  # share of the way from before to the yardstick that is left, from which on nothing was forgotten
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What unlearning cost in ability.
+
+    Args:
+        lost: the retention gap, a share in [0, 1]; NaN if it was not measured.
+        interval: its 95 % interval.
+        defined: how many of its parts were measured.
+        parts: how many there are.
+    """
+
+    lost: float
+    interval: Interval | None
+    defined: int
+    parts: int
+
+    @property
+    def useless(self) -> bool:
+        """Whether more than half of the ability is gone, by the whole interval."""
+        return self.interval is not None and self.interval[0] > USELESS
+
 
 _NAMES = {
     "probability": "mean probability of the true answers",
@@ -24,6 +51,10 @@ _NAMES = {
     "margin": "mean margin of the label over all other classes",
     "entropy": "mean uncertainty (entropy)",
     "mia_loss": "loss",
+    "mia_zlib": "loss for how well the text compresses (zlib)",
+    "mia_min_k": "least likely tokens (min-k)",
+    "mia_min_k_plus_plus": "least likely tokens for their place (min-k++)",
+    "mia_gradnorm": "length of the gradient",
     "mia_confidence": "probability of the label",
     "mia_entropy": "model's uncertainty (entropy)",
     "mia_modified_entropy": "model's uncertainty about the label (modified entropy)",
@@ -37,7 +68,33 @@ _CANNOT_TELL = (
     "Forgotten: cannot be told. There is no model retrained without these examples to compare with, and "
     "no base model that never saw them."
 )
-_DIFFICULTY = "A difference in difficulty between forget set and holdout cannot be told from remembering."
+_NO_HOLDOUT_FOR_BASE = (
+    "Forgotten: cannot be told. There is no model retrained without these examples to compare with, and without "
+    "a holdout the base model says nothing: what training taught about all such examples would count as remembering."
+)
+_USELESS = (
+    "The model is useless: by the whole interval more than half of the measured ability is gone. What such a model "
+    "does not know of the forget set it does not know of anything else either, and that is not forgetting."
+)
+_STANDS_OUT = {
+    "remembered": (
+        "yes, as if remembered. The model finds the forget set more familiar than examples that no model has seen"
+    ),
+    "over-forgotten": (
+        "yes, as if pushed too far. The model finds the forget set stranger than examples that it has never seen, "
+        "and that can give away what was forgotten"
+    ),
+    "both": (
+        "yes, to both sides: to some attacks the forget set is more familiar than the holdout, to others stranger, "
+        "as where a model is sure of wrong answers"
+    ),
+    "no": "no. Every attack is near guessing: its whole interval within .1 of .5, and .5 in it",
+    "undecided": "undecided. The intervals contain .5 (guessing), but at least one is too wide to rule out more",
+}
+_DIFFICULTY = (
+    "A difference in difficulty between forget set and holdout cannot be told from remembering: a model that never saw "
+    "the forget set may stand on either side of .5 too."
+)
 _TOO_FAR = (
     "Gone too far: yes. The model treats these examples as stranger than examples it has never seen, and "
     "that is itself a trace of them."
@@ -66,15 +123,15 @@ def paragraph(
         answers: ``forgotten``, ``over_forgotten``, ``utility_kept``.
         against: ``"retrained"``, ``"never-seen data"`` or ``"nothing"``.
         findings: name, is it an attack, gap to the reference, for each figure the answers rest on.
-        cost: the retention gap, its interval, how many of its parts were measured, and of how many.
+        cost: the retention gap and what it rests on.
     """
     if "unlearned" not in records.roles:
         return "No unlearned model was measured, so nothing can be said about forgetting."
     sentences = [_what(measurements)]
     if against == "nothing":
-        sentences += _without_reference(measurements)
+        sentences += _without_reference(measurements, records, useless=cost.useless)
     else:
-        sentences += _forgetting(measurements, answers, against, findings)
+        sentences += _forgetting(measurements, answers, against, findings, useless=cost.useless)
     sentences += _utility(measurements, records, answers, cost)
     sentences += _limits(records, against, findings)
     return " ".join(sentence for sentence in sentences if sentence)
@@ -90,7 +147,9 @@ def _what(measurements: Measurements) -> str:
     return f"To be forgotten: {_count(score.n, 'example')}{groups}."
 
 
-def _forgetting(measurements: Measurements, answers: Answers, against: str, findings: Findings) -> list[str]:
+def _forgetting(
+    measurements: Measurements, answers: Answers, against: str, findings: Findings, *, useless: bool
+) -> list[str]:
     """Whether they were forgotten and whether too far, with the figures."""
     yardstick = _YARDSTICK[against]
     judged = {
@@ -98,8 +157,12 @@ def _forgetting(measurements: Measurements, answers: Answers, against: str, find
         False: f"no. At least one figure is clearly more than a tenth away from {yardstick}",
         None: f"undecided. The figures neither show nor rule out that the model is as {yardstick}",
     }[answers["forgotten"]]
+    if useless and answers["forgotten"] is None:
+        judged = "cannot be told"
+    elif _untouched(findings):
+        judged = f"no, nothing. By every figure nine tenths or more of the way to {yardstick} are left"
     too_far = {True: _TOO_FAR, False: "Gone too far: no.", None: "Gone too far: undecided."}
-    sentences = [f"Forgotten: {judged}.", too_far[answers["over_forgotten"]]]
+    sentences = [f"Forgotten: {judged}.", _USELESS if useless else "", too_far[answers["over_forgotten"]]]
     figures = [(_rank(name), measurements[name], found) for name, attack, found in findings if not attack]
     sentences += [_figure(each, found, against) for _, each, found in sorted(figures, key=lambda f: f[0])]
     attacks = [(measurements[name], found) for name, attack, found in findings if attack]
@@ -111,6 +174,12 @@ def _forgetting(measurements: Measurements, answers: Answers, against: str, find
     if few:
         sentences.append(f"Some figures have no interval ({few[0]}), so nothing certain follows from them.")
     return sentences
+
+
+def _untouched(findings: Findings) -> bool:
+    """Whether by every figure with a signal, the whole interval, nothing was forgotten."""
+    left = [found.residual_interval for _, attack, found in findings if not attack]
+    return bool(left) and all(bounds is not None and bounds[0] > UNTOUCHED for bounds in left)
 
 
 def _rank(name: str) -> int:
@@ -165,16 +234,12 @@ def _attack(measurement: Measurement) -> str:
     )
 
 
-def _without_reference(measurements: Measurements) -> list[str]:
-    """With neither a retrained nor a base model: an attack and the two losses, no judgement."""
-    sentences = [_CANNOT_TELL]
-    for name in ("mia_loss", "mia_confidence"):
-        score = _score(measurements, name)
-        if score is not None and not np.isfinite(score.value):
-            sentences.append(f"Nor is there an attack to look at: {score.reason}.")
-        elif score is not None:
-            figure = f"{_number(score.value)}{_bounds(score.interval)}"
-            sentences += [f"{_attack(measurements[name])}: {figure}.", _DIFFICULTY]
+def _without_reference(measurements: Measurements, records: Records, *, useless: bool) -> list[str]:
+    """With neither a retrained nor a base model: how the two sets stand to each other, and no judgement."""
+    base = any(role == "base" for role, _ in records)
+    sentences = [_NO_HOLDOUT_FOR_BASE if base else _CANNOT_TELL]
+    sentences += [_USELESS] if useless else []
+    sentences += _held_against(measurements) or _unjudged_attack(measurements)
     for name, title in (("forget_loss", "forget set"), ("holdout_loss", "holdout")):
         score, before = _score(measurements, name), _score(measurements, name, "original")
         if score is not None and np.isfinite(score.value):
@@ -183,17 +248,62 @@ def _without_reference(measurements: Measurements) -> list[str]:
     return sentences
 
 
+def _held_against(measurements: Measurements) -> list[str]:
+    """Does the forget set stand out from the holdout, on which side, by which figures; and what that cannot show."""
+    found = attacks(measurements)
+    if not found:
+        return []
+    several = f" ({len(found)} attacks, the clearest first, each with an interval of its own)" if len(found) > 1 else ""
+    sentences = [f"Stands out against the holdout: {_STANDS_OUT[_stands(found)]}{several}."]
+    clearest = sorted(found, key=lambda attack: (attack.side is None, -abs(attack.auc - 0.5)))
+    for number, attack in enumerate(clearest):
+        measurement = measurements[attack.name]
+        title = _attack(measurement) if number == 0 else f"The same by the {_NAMES.get(attack.name, attack.name)}"
+        was = "" if attack.before is None else f"{_number(attack.before)} before, "
+        sentences.append(f"{title}: {was}{_number(attack.auc)} now{_bounds(attack.interval)}.")
+    gaps = sorted(set_gaps(measurements), key=lambda each: _rank(each.name))
+    sentences += [_set_gap(each) for each in gaps if each.name in ("loss", "probability", "accuracy")]
+    return [*sentences, _DIFFICULTY]
+
+
+def _stands(found: Sequence[Attacked]) -> str:
+    sides = {attack.side for attack in found} - {None}
+    if len(sides) == 2:
+        return "both"
+    return str(sides.pop()) if sides else "undecided" if distinguishable(found) is None else "no"
+
+
+def _set_gap(found: SetGap) -> str:
+    """A figure of the model now on the two sets, and their difference."""
+    title = _capital(_NAMES.get(found.name, found.name.replace("_", " ")))
+    values = f"{_number(found.forget)} on the forget set, {_number(found.holdout)} on the holdout"
+    return f"{title}: {values}; gap against the holdout {found.value:+.4f}{_bounds(found.interval)}."
+
+
+def _unjudged_attack(measurements: Measurements) -> list[str]:
+    """An attack's figure, or why there is none."""
+    sentences = []
+    for name in ("mia_loss", "mia_confidence"):
+        score = _score(measurements, name)
+        if score is not None and not np.isfinite(score.value):
+            sentences.append(f"Nor is there an attack to look at: {score.reason}.")
+        elif score is not None:
+            figure = f"{_number(score.value)}{_bounds(score.interval)}"
+            sentences += [f"{_attack(measurements[name])}: {figure}.", _DIFFICULTY]
+    return sentences
+
+
 def _utility(measurements: Measurements, records: Records, answers: Answers, cost: Cost) -> list[str]:
     """What it cost in ability."""
-    lost, bounds, defined, parts = cost
-    if not defined:
+    if not cost.defined:
         return [_NO_COST]
+    bounds = cost.interval
     yardstick = "the retrained model" if records.retrained else "the model before"
     judged = {True: "yes", False: "no", None: "undecided"}[answers["utility_kept"]]
     spread = "" if bounds is None else f" (95 % interval: {_percent(bounds[0])} to {_percent(bounds[1])} %)"
     sentences = [
-        f"Abilities kept: {judged}. Lost compared with {yardstick}: {_percent(lost)} % of the measured ability"
-        f"{spread}; up to 5 % counts as kept; measured: {defined} of {parts} kinds of ability."
+        f"Abilities kept: {judged}. Lost compared with {yardstick}: {_percent(cost.lost)} % of the measured "
+        f"ability{spread}; up to 5 % counts as kept; measured: {cost.defined} of {cost.parts} kinds of ability."
     ]
     for name in ("retain_probability", "retain_accuracy", "test_accuracy"):
         measurement = measurements.get(name)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ofmu.core.algorithm import Inner, Outer, inner, outer
+from ofmu.core.derivatives import Derivatives
 from ofmu.core.problem import Problem
 from ofmu.core.schedule import Constant, Geometric, Schedule
 from ofmu.core.similarity import Cosine, Similarity, SquaredHinge
@@ -110,22 +111,22 @@ class OFMU(Method):
     """One second moment for both loops, or one each."""
 
     def resolved(self) -> OFMU:
-        """Every option with its value: its own, or the preset's."""
-        preset = PRESETS[self.preset]
-        given = {f.name: getattr(self, f.name) for f in fields(self)}
-        filled = {name: value for name, value in preset.items() if name in given and given[name] is None}
-        name = self.objective.name or preset["objective"]
-        return replace(self, **filled, objective=replace(self.objective, name=name))
+        """The method with every option given: its own value, or the preset's."""
+        settings = self.settings()
+        return replace(self, **{f.name: getattr(settings, f.name) for f in fields(settings)})
 
-    @property
-    def looks_before(self) -> bool:
-        """Whether a look at the last retain gradient may spare the similarity term: others are always active."""
-        return self.retain_direction == "last" and self.similarity == "squared_hinge"
+    def settings(self) -> Settings:
+        """What a run goes by: of every option its own value, or the preset's."""
+        preset = PRESETS[self.preset]
+        own = {f.name: getattr(self, f.name) for f in fields(Settings)}
+        values = preset | {name: value for name, value in own.items() if value is not None}
+        values["objective"] = replace(self.objective, name=self.objective.name or preset["objective"])
+        return Settings(**values)
 
     def gradients_a_step(self) -> float:
         """Of a round without conflict: T inner steps and the outer ones."""
-        o = self.resolved()
-        penalty = bool(o.rho) and o.step == "full"
+        o = self.settings()
+        penalty = o.rho > 0 and o.step == "full"
         if o.derivatives == "exact":
             ascent, descent = 6.0, 18.0 if penalty else 1.0
         else:
@@ -134,11 +135,11 @@ class OFMU(Method):
             ascent, descent = 2.0, 3.0 if penalty else 1.0
         if o.step == "full" and (o.similarity == "none" or o.looks_before):
             ascent = 1.0
-        return (o.inner_steps or 1) * ascent + (o.outer_steps or 1) * descent
+        return o.inner_steps * ascent + o.outer_steps * descent
 
     def check(self, task: Task) -> None:
         """Exact derivatives see one process only; a level needs unseen data, a removal whole classes."""
-        options = self.resolved()
+        options = self.settings()
         if options.derivatives == "exact" and task.processes.world > 1:
             raise InputError("derivatives exact works in one process only; use finite_difference for several")
         name = options.objective.name
@@ -149,7 +150,38 @@ class OFMU(Method):
 
     def start(self, task: Task) -> Process:
         """Begin on a task."""
-        return Rounds(task, self.resolved())
+        return Rounds(task, self.settings())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The options of :class:`OFMU`, and what they mean, with none left out."""
+
+    objective: Objective
+    lambda_eff: float
+    balance: Literal["adaptive", "fixed"]
+    retain_band: float
+    similarity: Literal["none", "cosine", "squared_cosine", "squared_hinge"]
+    margin: float
+    retain_direction: Literal["fresh", "last"]
+    beta: float
+    rho: float
+    rho_growth: float
+    rho_max: float
+    rho_cap: bool
+    scale: Literal["raw", "relative"]
+    guard: bool
+    step: Literal["full", "projected"]
+    derivatives: Literal["exact", "finite_difference"]
+    inner_steps: int
+    outer_steps: int
+    optimiser: Literal["adamw", "sgd"]
+    optimiser_states: Literal["one", "two"]
+
+    @property
+    def looks_before(self) -> bool:
+        """Whether a look at the last retain gradient may spare the similarity term: others are always active."""
+        return self.retain_direction == "last" and self.similarity == "squared_hinge"
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -201,21 +233,31 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Values of options left out; starting points of this package, the paper prints none."""
 
 
+@dataclass(frozen=True)
+class _Phi:
+    """Φ of one round, as :func:`inner` and :func:`outer` take it."""
+
+    similarity: Similarity
+    beta: float
+    derivatives: Derivatives
+    scale: Literal["raw", "relative"]
+    reference_scale: float | None
+    trust: float | None
+
+
 class Rounds(Process):
     """Algorithm 1 under way; one step is one round of T inner steps and the outer steps."""
 
-    def __init__(self, task: Task, options: OFMU):
+    def __init__(self, task: Task, options: Settings):
         self._task, self._options = task, options
-        self._derivatives = task.derivatives(options.derivatives or "finite_difference")
+        self._derivatives = task.derivatives(options.derivatives)
         self._objective = _objective(task, options.objective)
-        self._optimiser = TwoSided(
-            task.parameters, kind=options.optimiser or "adamw", states=options.optimiser_states or "one"
-        )
-        self._balance = Balance(options.lambda_eff or 0.2, options.retain_band or 0.03)
+        self._optimiser = TwoSided(task.parameters, kind=options.optimiser, states=options.optimiser_states)
+        self._balance = Balance(options.lambda_eff, options.retain_band)
         self._schedule: Schedule = (
-            Constant(options.rho or 0.0)
+            Constant(options.rho)
             if options.rho_growth == 1
-            else Geometric(options.rho or 0.0, options.rho_growth or 1.0, options.rho_max)
+            else Geometric(options.rho, options.rho_growth, options.rho_max)
         )
         self._similarity = _similarity(options)
         self._scale = 0.0  # the largest ‖∇L_f‖ of the run so far, for the ε of (9)
@@ -224,20 +266,22 @@ class Rounds(Process):
     def step(self) -> StepRecord:
         """One round; the last inner step and the first outer one share their batches."""
         lr, options = self._task.pace.now(), self._options
-        steps = options.inner_steps or 1
+        phi = self._phi()
         draws, seen = None, None
-        for _ in range(steps):
+        for _ in range(options.inner_steps):
             draws = self._losses()
-            seen = self._ascent_gradient(*draws)
+            seen = self._ascent_gradient(*draws, phi)
+            if seen.active and options.step == "full":
+                phi = replace(phi, beta=seen.beta, scale="raw")  # (50): held from here to the end of the round
             self._task.before_edit()
-            self._optimiser.ascend(seen.gradient, lr, self._balance.weight, 1 / steps)
+            self._optimiser.ascend(seen.gradient, lr, self._balance.weight, 1 / options.inner_steps)
         assert draws is not None
         assert seen is not None
         descent = None
-        for number in range(options.outer_steps or 1):
-            descent = self._descent_gradient(*(draws if number == 0 else self._losses()), lr)
+        for number in range(options.outer_steps):
+            descent = self._descent_gradient(*(draws if number == 0 else self._losses()), phi, lr)
             self._task.before_edit()
-            self._optimiser.descend(descent.gradient, lr / (options.outer_steps or 1))
+            self._optimiser.descend(descent.gradient, lr / options.outer_steps)
         assert descent is not None
         return self._record(*draws, seen, descent)
 
@@ -252,7 +296,7 @@ class Rounds(Process):
     def _problem(self, forget: BatchLoss, retain: BatchLoss) -> Problem:
         return Problem(self._task.parameters, forget, retain, dict(self._task.model.named_buffers()))
 
-    def _ascent_gradient(self, forget: BatchLoss, retain: BatchLoss) -> Inner:
+    def _ascent_gradient(self, forget: BatchLoss, retain: BatchLoss, phi: _Phi) -> Inner:
         """∇Φ of one pair of batches; the retain gradient is computed only where it can have a say."""
         options = self._options
         if options.step == "full":
@@ -263,7 +307,7 @@ class Rounds(Process):
                 if not self._similarity.slope(g_f, self._last_retain).active:
                     return self._plain(g_f, self._last_retain)
         with self._counting_products(2.0):
-            seen = inner(self._problem(forget, retain), **self._terms(), step=options.step or "full")
+            seen = inner(self._problem(forget, retain), **vars(phi), step=options.step)
         self._scale = max(self._scale, seen.a)
         return seen
 
@@ -275,16 +319,17 @@ class Rounds(Process):
         c = g_f.dot(g_r).item() / (a * b) if a * b > TINY else 0.0
         return Inner(g_f, g_f, g_r, a, b, c, 0.0, 0.0, False)
 
-    def _descent_gradient(self, forget: BatchLoss, retain: BatchLoss, lr: float) -> Outer:
+    def _descent_gradient(self, forget: BatchLoss, retain: BatchLoss, phi: _Phi, lr: float) -> Outer:
         options = self._options
         rho = self._schedule.rho(self._task.pace.step)
         with self._counting_products(8.0 if rho > 0 else 0.0):
             found = outer(
                 self._problem(forget, retain),
-                **self._terms(),
-                step=options.step or "full",
+                **vars(phi),
+                step=options.step,
                 rho=rho,
-                guard=bool(options.guard),
+                rho_scale=options.scale,
+                guard=options.guard,
                 outer_lr=lr if options.rho_cap and options.optimiser == "sgd" else None,
             )
         if options.retain_direction == "last":
@@ -300,16 +345,18 @@ class Rounds(Process):
         if self._options.derivatives == "exact" and self._similarity is not None and self._options.step == "full":
             meter.extra_gradients += factor * (meter.gradient_examples - before) / meter.batch_size
 
-    def _terms(self) -> dict[str, Any]:
+    def _phi(self) -> _Phi:
+        """Φ as a round begins."""
         options = self._options
         relative = options.scale == "relative"
-        return {
-            "similarity": self._similarity or Cosine(),
-            "beta": options.beta if self._similarity is not None else 0.0,
-            "derivatives": self._derivatives,
-            "scale": options.scale,
-            "reference_scale": self._scale if relative and self._scale > 0 else None,
-        }
+        return _Phi(
+            similarity=self._similarity or Cosine(),
+            beta=options.beta if self._similarity is not None else 0.0,
+            derivatives=self._derivatives,
+            scale=options.scale,
+            reference_scale=self._scale if relative and self._scale > 0 else None,
+            trust=1.0 if relative else None,
+        )
 
     def observe(self, check: Check) -> None:
         """Let the balance react."""
@@ -359,11 +406,11 @@ class Rounds(Process):
         self._last_retain = None if last is None else Vector(last)
 
 
-def _similarity(options: OFMU) -> Similarity | None:
-    if options.similarity in (None, "none") or options.beta == 0:
+def _similarity(options: Settings) -> Similarity | None:
+    if options.similarity == "none" or options.beta == 0:
         return None
     if options.similarity == "squared_hinge":
-        return SquaredHinge(options.margin or 0.0)
+        return SquaredHinge(options.margin)
     return make_similarity(options.similarity)
 
 
@@ -383,7 +430,8 @@ def _objective(task: Task, options: Objective) -> tuple[Callable[[Rows, Batch], 
         chance = float(removed.double().mean())
         return lambda rows, _: removal(rows, removed.to(rows.logits.device), chance), "examples"
     levels = task.levels
-    assert levels is not None
+    assert name == "level"
+    assert levels is not None  # see OFMU.check
 
     def to_level(rows: Rows, _: Batch) -> Tensor:
         return level(rows, torch.tensor(levels.of(rows.ids), device=rows.logits.device), options.width)

@@ -8,6 +8,7 @@ at first.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ from ofmu.models.tokenizers import first_line, read_tokenizer
 from ofmu.models.weights import fingerprint, stored_dtypes, to_float32
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+MOST_NAMES = 12
+"""Names of layers in a message at most."""
 
 
 def is_adapted(model: nn.Module) -> bool:
@@ -62,6 +66,8 @@ def add_lora(
     if loaded.adapter:
         raise InputError(f"{loaded.name} is an adapter already, and that one is trained on: leave the LoRA options out")
     _check(rank, alpha, dropout)
+    if targets is not None:
+        _check_targets(loaded, targets)
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -80,8 +86,8 @@ def add_lora(
         with quiet():
             adapted = get_peft_model(model, config)
     except ValueError as error:
-        names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in hidden_layers(loaded.model)}))
-        raise InputError(f"LoRA cannot be put into {loaded.name}: {first_line(error)}; layers: {names}") from error
+        what = first_line(error) if targets is None else "not every module of lora.targets is one layer"
+        raise InputError(f"LoRA cannot be put into {loaded.name}: {what}; {_layers(loaded)}") from error
     if loaded.origin is not None:
         adapted.peft_config["default"].base_model_name_or_path = loaded.origin
     adapted.eval()
@@ -245,6 +251,29 @@ def _check(rank: int, alpha: float | None, dropout: float) -> None:
         raise InputError(f"lora.alpha is {alpha:g}, but must be > 0")
     if not 0 <= dropout < 1:
         raise InputError(f"lora.dropout is {dropout:g}, but must be >= 0 and < 1")
+
+
+def _check_targets(loaded: Loaded, targets: Sequence[str] | str) -> None:
+    """Every name given must be that of a module, or the ending of one."""
+    names = [name for name, _ in loaded.model.named_modules()]
+    if isinstance(targets, str):
+        try:
+            found = targets == "all-linear" or any(re.fullmatch(targets, name) for name in names)
+        except re.error as error:
+            raise InputError(f"lora.targets is '{targets}', which is no regular expression: {error}") from error
+        missing = [] if found else [targets]
+    else:
+        missing = [part for part in targets if not any(f".{name}".endswith(f".{part}") for name in names)]
+    if missing:
+        raise InputError(
+            f"lora.targets is '{missing[0]}', but no layer of {loaded.name} is called so; {_layers(loaded)}"
+        )
+
+
+def _layers(loaded: Loaded) -> str:
+    """Names that LoRA takes."""
+    names = sorted({name.rsplit(".", 1)[-1] for name in hidden_layers(loaded.model)})
+    return f"there are: {', '.join(names[:MOST_NAMES])}{' …' if len(names) > MOST_NAMES else ''}"
 
 
 def _targets(model: nn.Module) -> list[str]:

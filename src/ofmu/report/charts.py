@@ -212,7 +212,12 @@ class Sample:
 
 
 def distributions(
-    bands: Sequence[tuple[str, Sequence[Sample]]], *, label: str, x_label: str, log: bool | None = None
+    bands: Sequence[tuple[str, Sequence[Sample]]],
+    *,
+    label: str,
+    x_label: str,
+    log: bool | None = None,
+    line: tuple[float, str] | None = None,
 ) -> Markup:
     """Histograms in bands above one common axis; every band holds the samples to be compared.
 
@@ -224,6 +229,7 @@ def distributions(
         label: what the chart shows, for screen readers; the medians are added.
         x_label: what the common axis shows.
         log: logarithmic axis, None to let the values decide.
+        line: a value that parts the axis, and what it says; drawn where it lies on the axis.
     """
     axis = _common_axis(_finite([v for _, samples in bands for each in samples for v in each.values]), log)
     seen: dict[str, Key] = {}
@@ -231,6 +237,9 @@ def distributions(
         for sample in samples:
             seen.setdefault(sample.label, Key(sample.label, sample.tone, "area" if sample.filled else "line"))
     frame = Frame(axis, None, x_label=x_label, keys=list(seen.values()), height=_BAND * len(bands), left=8)
+    if line is not None and axis.low < line[0] < axis.high:
+        x = frame.across(line[0])
+        frame.add(titled("line", line[1], x1=x, x2=x, y1=frame.top, y2=frame.bottom, class_="target"))
     said = []
     for index, (name, samples) in enumerate(bands):
         base = frame.top + _BAND * (index + 1)

@@ -55,6 +55,38 @@ def losses(per_example: Distributions) -> Figure:
     return Figure(heading, svg, " ".join([words, *_missing(per_example), *_moved(per_example)]))
 
 
+def truth_ratios(log_ratios: Distributions) -> Figure | None:
+    """Distributions of the logarithm of the truth ratio under every model, on one axis; None if none is known.
+
+    Args:
+        log_ratios: role → set → per-example log TR = λ of the right answer − mean λ of the wrong ones, in nats.
+    """
+    heading = "Can each model still tell right answers from wrong ones?"
+    beside = "holdout" if any(sets.get("holdout") for sets in log_ratios.values()) else "retain"
+    bands = []
+    for role in [role for role in MAIN_ROLES if log_ratios.get(role, {}).get("forget")]:
+        sets = log_ratios[role]
+        samples = [Sample("forget set", sets["forget"], "forget", filled=True)]
+        if sets.get(beside):
+            samples.append(Sample(names.set_name(beside), sets[beside], beside))
+        bands.append((names.role(role), samples))
+    if not bands:
+        return None
+    svg = distributions(
+        bands,
+        label=heading,
+        x_label="log truth ratio of an example, nats",
+        log=False,
+        line=(0.0, "right and wrong equally likely"),
+    )
+    words = (
+        "Below 0 (dotted) the right answer, put in other words, is likelier than wrong ones. Each band has its own "
+        "height; dashed lines are medians. As retrained: the unlearned model's forget set lies where the retrained "
+        "model's does. One that flees to the right prefers wrong answers, which is a trace too."
+    )
+    return Figure(heading, svg, words)
+
+
 def _missing(per_example: Distributions) -> list[str]:
     words = []
     if not any(sets.get("holdout") for sets in per_example.values()):
@@ -85,7 +117,7 @@ def attack(per_example: Distributions) -> Figure:
         sets = per_example.get(role, {})
         rates = loss_attack(sets.get("forget", ()), sets.get("holdout", ()))
         if rates:
-            label = f"{_short(role)}: area {rates.area:.3f}"
+            label = f"{short(role)}: area {rates.area:.3f}"
             dashed = role in {"original", "base"}
             curves.append(Curve(label, rates.false_positive, rates.true_positive, role, dashed))
     if not curves:
@@ -153,7 +185,7 @@ def metric_charts(table: Table | None) -> list[Figure]:
         if len(known) < 2 or len(figures) == _MOST_METRICS:
             continue
         rows = [
-            Interval(_short(cell.role), cell.value, cell.low, cell.high, cell.role, MARKS[cell.role])
+            Interval(short(cell.role), cell.value, cell.low, cell.high, cell.role, MARKS[cell.role])
             for cell in line.cells
         ]
         target = line.cell("retrained") if line.direction == "as_retrained" else None
@@ -162,7 +194,8 @@ def metric_charts(table: Table | None) -> list[Figure]:
     return figures
 
 
-def _short(role: str) -> str:
+def short(role: str) -> str:
+    """A role in as few words as a chart has room for."""
     return {"retrained": "retrained", "base": "base model"}.get(role, names.role(role))
 
 
@@ -173,6 +206,6 @@ def in_figures(table: Table | None) -> list[str]:
     for line in [by_name[name] for name in _BESIDE_THE_VERDICT if name in by_name]:
         values = [(cell.role, cell.value) for cell in line.cells if cell.value is not None]
         if values:
-            parts = [f"{number(value)} {_short(role)}" for role, value in values]
+            parts = [f"{number(value)} {short(role)}" for role, value in values]
             said.append(f"{line.title}: {listed(parts)}.")
     return said[:4]

@@ -13,7 +13,7 @@ from ofmu.report.svg import coordinate, element, group, titled
 from ofmu.report.words import brief
 
 WIDTH = 360  # units of every chart: about the width of a phone, so that the text is as large as on the page
-_LETTER = 6.1  # width of an average letter of the 11-unit text
+LETTER = 6.1  # width of an average letter of the 11-unit text
 _LINE = 16  # height of a line of the legend
 Mark = Literal["line", "dashed", "area", "circle", "hollow", "diamond", "square", "triangle"]
 
@@ -64,7 +64,7 @@ class Frame:
         self.top = rows * _LINE + (26 if y_label else 10)
         self.bottom = self.top + height
         widest = max((len(label) for _, label in y.ticks), default=0) if y else 0
-        self.left = left if left is not None else 12 + widest * _LETTER
+        self.left = left if left is not None else 12 + widest * LETTER
         self.right = WIDTH - right
         self.height = self.bottom + 34
         self.parts: list[Markup] = [*legend, *self._horizontal(x_label), *self._vertical(y_label)]
@@ -74,7 +74,7 @@ class Frame:
         free = -1e9
         for value, text in self.x.ticks:
             place = self.across(value)
-            half = len(text) * _LETTER / 2
+            half = len(text) * LETTER / 2
             parts.append(element("line", x1=place, x2=place, y1=self.bottom, y2=self.bottom + 4, class_="axis"))
             if place - half > free:  # a label that would touch its neighbour is left out, its tick stays
                 shown = min(max(place, half), WIDTH - half)
@@ -122,7 +122,7 @@ def _legend(keys: Sequence[Key]) -> tuple[list[Markup], int]:
     parts, row, used = [], 0, 0.0
     for key in keys:
         label = brief(key.label, 36)
-        wide = 26 + len(label) * _LETTER + 8
+        wide = 26 + len(label) * LETTER + 8
         if used and used + wide > WIDTH:
             row, used = row + 1, 0.0
         parts.append(sample(key, used + 2, row * _LINE + 9))
@@ -155,8 +155,15 @@ def mark(shape: Mark, x: float, y: float, colour: str, title: str, size: float =
     return titled("polygon", title, points=points, class_=style)
 
 
-def path(points: Sequence[tuple[float, float] | None], colour: str, *, dashed: bool = False) -> Markup:
-    """A line through points (already places on the paper); None breaks it."""
+def path(
+    points: Sequence[tuple[float, float] | None],
+    colour: str,
+    *,
+    dashed: bool = False,
+    thin: bool = False,
+    title: str = "",
+) -> Markup:
+    """A line through points (already places on the paper), with a tooltip if it has a title; None breaks it."""
     written, pen = [], "M"
     for point in points:
         if point is None:
@@ -164,8 +171,9 @@ def path(points: Sequence[tuple[float, float] | None], colour: str, *, dashed: b
             continue
         written.append(f"{pen}{coordinate(point[0])} {coordinate(point[1])}")
         pen = "L"
-    style = f"{tone(colour)} stroke{' dashed' if dashed else ''}"
-    return element("path", d="".join(written) or "M0 0", class_=style)
+    style = f"{tone(colour)} stroke{' dashed' if dashed else ''}{' thin' if thin else ''}"
+    drawn = "".join(written) or "M0 0"
+    return titled("path", brief(title, 120), d=drawn, class_=style) if title else element("path", d=drawn, class_=style)
 
 
 def dots(places: Sequence[tuple[float, float, str]]) -> Markup:

@@ -10,6 +10,9 @@ from ofmu.report import names
 from ofmu.report.words import NOT_MEASURED, count, counted, finite, listed, number, shorten
 
 MAIN_ROLES = ("original", "unlearned", "retrained", "base")
+_MOST_LINES = 200
+_SHORT = 14  # lines that a reader takes in at once
+_LOSSES = ("forget_loss", "retain_loss", "holdout_loss")
 _HALVES = {"report": "reporting half", "whole": "whole set"}
 
 
@@ -76,6 +79,11 @@ class Line:
         return shorten(names.title(self.metric), 160)
 
     @property
+    def short_title(self) -> str:
+        """The same below a heading that says the set."""
+        return shorten(names.short_title(self.metric), 160)
+
+    @property
     def hint(self) -> str:
         """Unit and direction."""
         about = names.explanation(self.metric) or shorten(self.unit, 40)
@@ -100,14 +108,16 @@ class Table:
     Args:
         mode: correct, or the public code whose faults the numbers share.
         roles: the roles that have a column.
-        groups: (heading, lines), none of them empty.
+        groups: (heading, lines), none of them empty: the headlines, what they are made of, and the losses.
         notes: what a reader must know beside the numbers.
+        more: (set, lines) of all other scores, for a reader who looks for them.
     """
 
     mode: str
     roles: tuple[str, ...]
     groups: tuple[tuple[str, tuple[Line, ...]], ...]
     notes: tuple[str, ...] = field(default=())
+    more: tuple[tuple[str, tuple[Line, ...]], ...] = field(default=())
 
     @property
     def title(self) -> str:
@@ -115,14 +125,19 @@ class Table:
         return shorten(self.mode.replace("_", " "), 160)
 
     def lines(self) -> list[Line]:
-        """All lines in order."""
+        """The lines that come first, in order."""
         return [line for _, lines in self.groups for line in lines]
+
+    @property
+    def others(self) -> int:
+        """How many lines there are besides."""
+        return sum(len(lines) for _, lines in self.more)
 
 
 def tables(metrics: Mapping[str, Any]) -> list[Table]:
     """The tables of metrics.json: the ``correct`` mode first, each parity mode in a table of its own.
 
-    Scores of the steering half never appear: what steered a run is not evidence about it. At most 200 lines.
+    Scores of the steering half never appear: what steered a run is not evidence about it. At most 200 lines each.
     """
     scores = [score for score in metrics.get("scores") or [] if score.get("half") != "steer"]
     modes = sorted({str(score.get("mode") or "correct") for score in scores}, key=lambda m: (m != "correct", m))
@@ -130,7 +145,7 @@ def tables(metrics: Mapping[str, Any]) -> list[Table]:
     steered = len(metrics.get("scores") or []) - len(scores)
     if made and steered:
         note = f"{counted(steered, 'score')} of the steering half left out: what steers is not reported."
-        made[0] = Table(made[0].mode, made[0].roles, made[0].groups, (*made[0].notes, note))
+        made[0] = replace(made[0], notes=(*made[0].notes, note))
     return made
 
 
@@ -141,10 +156,24 @@ def _table(mode: str, scores: Sequence[Mapping[str, Any]]) -> Table:
         by_line.setdefault(key, {}).setdefault(str(score.get("role")), score)
     present = {str(score.get("role")) for score in scores}
     roles = tuple(role for role in MAIN_ROLES if role in present)
-    lines = [_line(name, half, by_role, roles) for (name, half), by_role in list(by_line.items())[:200]]
-    grouped = [(group, tuple(x for x in lines if names.group(x.metric) == group)) for group in names.GROUPS]
+    lines = [_line(name, half, by_role, roles) for (name, half), by_role in list(by_line.items())[:_MOST_LINES]]
+    first, others = _leading(lines, scores)
+    grouped = [(group, tuple(x for x in first if names.group(x.metric) == group)) for group in names.GROUPS]
     grouped.sort(key=lambda part: not any(cell.value is not None for x in part[1] for cell in x.cells))
-    return Table(mode, roles, tuple(part for part in grouped if part[1]), _notes(scores))
+    shelves = {names.shelf(line.metric): None for line in others}
+    more = tuple((shelf, tuple(x for x in others if names.shelf(x.metric) == shelf)) for shelf in shelves)
+    return Table(mode, roles, tuple(part for part in grouped if part[1]), _notes(scores), more)
+
+
+def _leading(lines: list[Line], scores: Sequence[Mapping[str, Any]]) -> tuple[list[Line], list[Line]]:
+    """The lines that a reader meets first, and the others; a short table is not taken apart."""
+    given = [score.get("parts") for score in scores]
+    listed_parts = [part for parts in given if isinstance(parts, Sequence) for part in parts]
+    parts = {str(part.get("name")) for part in listed_parts if isinstance(part, Mapping)}
+    wanted = {*names.HEADLINES, *_LOSSES, *parts}
+    if len(lines) <= _SHORT or len(parts) == 0:
+        return lines, []
+    return [x for x in lines if x.metric in wanted], [x for x in lines if x.metric not in wanted]
 
 
 def _line(name: str, half: str, by_role: Mapping[str, Mapping[str, Any]], roles: Sequence[str]) -> Line:
@@ -178,6 +207,8 @@ def _parts(parts: object) -> tuple[str, ...]:
     found: list[str] = []
     missing: dict[str, list[str]] = {}
     for part in parts[:40] if isinstance(parts, Sequence) and not isinstance(parts, str) else ():
+        if not isinstance(part, Mapping):
+            continue
         title = names.title(str(part.get("name")))
         if finite(part.get("value")) is None:
             missing.setdefault(str(part.get("reason") or NOT_MEASURED), []).append(title)

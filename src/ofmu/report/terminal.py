@@ -14,7 +14,7 @@ from rich.text import Text
 from ofmu.report import comparison, headline, names
 from ofmu.report.headline import Cell, Line
 from ofmu.report.story import Story
-from ofmu.report.words import NOT_MEASURED, clean, shorten
+from ofmu.report.words import NOT_MEASURED, clean, count, shorten
 
 _PIPE_WIDTH = 160  # nobody's window: wide enough that no column of a table has to be cut
 
@@ -50,7 +50,8 @@ def print_run(metrics: Mapping[str, Any], *, title: str = "", file: IO[str] | No
     for table in made:
         drawn, reasons = _run_table(table, plain=not out.is_terminal)
         out.print(drawn)
-        for note in (*reasons, *table.notes):
+        more = f"{count(table.others)} more scores are in metrics.json and in the report." if table.others else ""
+        for note in (*reasons, *table.notes, *([more] if more else [])):
             _say(out, note, "dim")
     if not made:
         _say(out, "Nothing was measured, so there is no table.")

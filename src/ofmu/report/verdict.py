@@ -14,6 +14,10 @@ from ofmu.report.words import count, duration, finite, shorten
 _AGAINST = {
     "retrained": "Measured against a model retrained without the data.",
     "never-seen data": "Measured against a base model that saw neither forget set nor holdout.",
+    "holdout": (
+        "There was no reference model: the forget set is held against the holdout, which shows whether it stands out "
+        "from never-seen data, and not whether it is as after retraining."
+    ),
     "nothing": "There was no reference model: the numbers are shown, but not judged.",
 }
 _BEGINNING = 280  # characters of the verdict that are set in large type
@@ -79,7 +83,7 @@ def card(
         words=words,
         reasons=reasons,
         findings=found,
-        against=_AGAINST.get(str(verdict.get("against")), _AGAINST["nothing"]),
+        against=_against(verdict),
         figures=[] if reasons else evidence.in_figures(table),
         cost=_cost(metrics, history),
         ended=shorten(ended, 400) if isinstance(ended, str) else "",
@@ -99,6 +103,13 @@ def _sentences(stated: object) -> list[str]:
     while others and len(first) + len(others[0]) < _BEGINNING:
         first += " " + others.pop(0)
     return [first, *others]
+
+
+def _against(verdict: Mapping[str, Any]) -> str:
+    stated = str(verdict.get("against"))
+    if stated not in _AGAINST or stated == "nothing":
+        stated = "holdout" if verdict.get("against_holdout") else "nothing"
+    return _AGAINST[stated]
 
 
 def _finding(key: str, state: object) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,15 @@ class Checkpoints:
 
     def load(self) -> dict[str, Any] | None:
         """The newest state (on the CPU); None if there is none. Nothing but tensors and plain values is read."""
-        newest = self.latest()
-        if newest is None:
+        pointer = self.folder / POINTER
+        if not pointer.is_file():
             return None
-        older = sorted(path for path in self.folder.glob("step-*.pt") if path.name < newest.name)
-        for path in (newest, *reversed(older)):
+        newest = pointer.read_text(encoding="utf-8").strip()
+        for path in sorted((path for path in self.folder.glob("step-*.pt") if path.name <= newest), reverse=True):
             try:
-                return torch.load(path, map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, pickle.UnpicklingError):
+                if _is_whole(path):
+                    return torch.load(path, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
                 continue  # damaged: the one before may be whole
         raise RunError(f"no checkpoint in {self.folder} can be read; start a new run")
 
@@ -85,6 +87,12 @@ class Checkpoints:
             path.unlink()
         for path in self.folder.glob("*.tmp"):
             path.unlink()
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether every part has the checksum that it was written with; torch itself reads over a flipped bit."""
+    with zipfile.ZipFile(path) as parts:
+        return parts.testzip() is None
 
 
 def _reason(error: BaseException) -> str:

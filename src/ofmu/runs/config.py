@@ -69,8 +69,24 @@ class Common:
     """Let texts and images of the data appear in records and report."""
 
 
+AUTO = "auto"
+"""In the place of a retrained model: train one."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Unlearn(Common):
+class Retrain:
+    """How the models are made that `--retrained auto` asks for."""
+
+    recipe: Any = None
+    """Finished run of `ofmu finetune` whose settings `--retrained auto` repeats; left out, those of `ofmu finetune`."""
+    retrained_seeds: Annotated[int, Range(ge=1, le=100)] = 1
+    """Models that `--retrained auto` trains, each with its own seed."""
+    cache: str | None = None
+    """Folder for what can be used again: retrained models, reference scores; left out, `cache/` in the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlearn(Common, Retrain):
     """`ofmu unlearn`."""
 
     model: Any
@@ -88,7 +104,7 @@ class Unlearn(Common):
     test: Any = None
     """Examples never trained on, for measuring abilities (images)."""
     retrained: tuple[Any, ...] = ()
-    """Models trained without the forget set, to compare with."""
+    """Models trained without the forget set, to compare with; `auto`: trained now, on the retain set alone."""
     base: Any = None
     """The model before any fine-tuning."""
     method: Any = None
@@ -124,7 +140,7 @@ class Finetune(Common):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(Retrain):
     """`ofmu evaluate`."""
 
     model: Any
@@ -140,9 +156,15 @@ class Evaluate:
     original: Any = None
     """The model before unlearning."""
     retrained: tuple[Any, ...] = ()
-    """Models trained without the forget set."""
+    """Models trained without the forget set; `auto`: trained now, on the retain set alone."""
     base: Any = None
     """The model before any fine-tuning."""
+    abilities: tuple[Any, ...] = ()
+    """Further examples that should stay known, each set with a name, e.g. `world_facts=FILE`; may be repeated."""
+    generate: bool = False
+    """Let the models answer too, for ROUGE and fluency; takes longer."""
+    max_new_tokens: Annotated[int, Range(ge=1)] = 200
+    """Longest answer in tokens."""
     batch_size: Annotated[int, Range(ge=1)] = 16
     """Examples of one forward pass."""
     seed: Annotated[int, Range(ge=0, le=10**9)] = 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,12 +15,13 @@ from ofmu.engine.processes import Processes, processes
 from ofmu.errors import RunError
 from ofmu.evaluation.evaluate import summarise
 from ofmu.evaluation.records import Records
-from ofmu.runs import manifest, stored
+from ofmu.runs import manifest, retraining, stored
+from ofmu.runs.answering import answered, questions
 from ofmu.runs.config import Evaluate
 from ofmu.runs.directory import RunDirectory, write_json, write_text
 from ofmu.runs.drawing import draw_report
 from ofmu.runs.identity import Identity
-from ofmu.runs.inputs import Sets, check_others, read_model, read_sets
+from ofmu.runs.inputs import Sets, check_others, others, read_model, read_sets
 from ofmu.runs.listener import Listener, Silent
 from ofmu.runs.measuring import measure, measure_others, reported, save_records
 from ofmu.runs.result import Result
@@ -55,6 +59,35 @@ def evaluate(
             raise RunError(f"{error.filename or directory.path}: {(error.strerror or str(error)).lower()}") from error
 
 
+def plan(config: Evaluate, *, transform: Transform | None = None) -> dict[str, Any]:
+    """Check all input and say what would be measured, and what `--retrained auto` would cost; nothing is written.
+
+    Raises:
+        InputError: something given cannot be used.
+    """
+    with processes(device=config.device, precision=config.precision, parallel="auto"):
+        torch.manual_seed(config.seed)
+        loaded = read_model(config.model, config)
+        try:
+            sets = read_sets(config, loaded, transform=transform)
+            check_others(config)
+            cache = None if config.cache is None else Path(config.cache)
+            wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
+        finally:
+            if loaded.keep is not None:
+                loaded.keep.restore()
+    return {
+        "model": loaded.name,
+        "modality": loaded.modality,
+        "parameters": sum(parameter.numel() for parameter in loaded.model.parameters()),
+        "examples": {name: len(found.ids) for name, found in sets.encoded.items()},
+        "clusters": {name: len(set(found.clusters)) for name, found in sets.encoded.items()},
+        "compared": list(others(config)),
+        "retraining": retraining.forecast(wanted),
+        "notes": list(sets.notes),
+    }
+
+
 def _run(
     config: Evaluate,
     directory: RunDirectory,
@@ -68,6 +101,8 @@ def _run(
     loaded = read_model(config.model, config)
     sets = read_sets(config, loaded, transform=transform)
     check_others(config)
+    cache = retraining.cache_folder(config, directory)
+    wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
     identity = Identity.of(loaded, sets)
     if ranks.main:
         directory.create()
@@ -79,15 +114,28 @@ def _run(
     listener.note("measuring the model")
     model = loaded.model.to(ranks.device)
     found = measure(model, chosen, processes=ranks, batch_size=config.batch_size, fingerprint=loaded.fingerprint)
+    asked = None
+    if config.generate and loaded.modality == "text":
+        listener.note("the model answers")
+        asked = questions(sets, {name: record.ids for name, record in found.items()}, config.max_new_tokens)
+        found = answered(found, loaded, asked, processes=ranks, batch_size=config.batch_size)
     for name, record in found.items():
         records.add("unlearned", name, record)
     if loaded.keep is not None:
         loaded.keep.restore()
     del model
-    compared = measure_others(records, config, chosen, processes=ranks, batch_size=config.batch_size, listener=listener)
-    cost = {"gradients": 0.0, "seconds": round(time.perf_counter() - started, 3)}
+    made = retraining.retrain(wanted, ranks, listener, transform) if wanted else None
+    if made is not None:
+        config = replace(config, retrained=made.sources)
+    compared = measure_others(
+        records, config, chosen, processes=ranks, batch_size=config.batch_size, listener=listener, asked=asked
+    )
+    trained_s = 0.0 if made is None else made.facts["seconds"]
+    cost = {"gradients": 0.0, "seconds": round(time.perf_counter() - started - trained_s, 3)}
     metrics = summarise(records, halves=sets.half_by_id(), seed=config.seed, cost=cost)
     facts = _facts(config, sets, identity, compared, cost, ranks)
+    if made is not None:
+        facts |= {"retraining": made.facts, "notes": [*sets.notes, made.note]}
     written = facts
     if ranks.main:
         save_records(records, directory.records)

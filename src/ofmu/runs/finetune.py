@@ -66,7 +66,7 @@ def finetune(
         heard = listener if listener is not None and ranks.main else Silent()
         torch.manual_seed(config.seed)
         heard.note("reading model and data")
-        loaded = _read_model(config)
+        loaded = read_start(config)
         try:
             return _run(config, directory, ranks, heard, loaded, transform, resume=resume)
         except OSError as error:
@@ -76,8 +76,17 @@ def finetune(
                 loaded.keep.restore()
 
 
-def _read_model(config: Finetune) -> Loaded:
-    """The model; random weights where a configuration is given instead of one."""
+def planned_steps(config: Finetune, examples: int) -> int:
+    """Steps of a training, each one gradient: as stated, or passes over the examples."""
+    return config.steps or max(1, math.ceil(config.epochs * examples / config.batch_size))
+
+
+def read_start(config: Finetune) -> Loaded:
+    """The model to train; random weights where a configuration is given instead of one.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     source = config.model
     is_config = isinstance(source, str | os.PathLike) and _holds_no_weights(os.fspath(source))
     return read_model(source, config, random_weights=is_config)
@@ -127,7 +136,7 @@ def _run(
 
 def _work(config: Finetune, loaded: Loaded, data: Encoded, ranks: Processes) -> Work:
     learning_rate = config.learning_rate or default_learning_rate(loaded.model)
-    steps = config.steps or max(1, math.ceil(config.epochs * len(data.ids) / config.batch_size))
+    steps = planned_steps(config, len(data.ids))
     model = ranks.place(loaded.model)
     model.train()
     return Work(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -16,11 +17,14 @@ from ofmu.data.halves import Half, deal, steer_report
 from ofmu.data.images import Normalise, Transform, encode_images
 from ofmu.data.splits import Examples, check_disjoint, split_by_ids
 from ofmu.data.tokens import encode_text
+from ofmu.data.views import views
 from ofmu.engine.forward import Encoded
 from ofmu.errors import InputError
+from ofmu.evaluation.records import SETS
 from ofmu.evaluation.retain_sample import drawn
 from ofmu.models.loaded import Loaded
 from ofmu.models.loading import load
+from ofmu.runs.config import AUTO
 
 LONGEST = 2048
 """Tokens of an example where neither the user nor the model says less."""
@@ -38,6 +42,8 @@ class Sets:
         encoded: set → what batches are made of.
         halves: set → half of each example, in order; the forget set has none, all of it is trained on.
         removed: (K,) bool, classes that only the forget set has, where these are all of its classes; else None.
+        encode: makes batches of further examples, as it made these.
+        dealt: cluster → half.
         notes: warnings, a line each.
     """
 
@@ -45,6 +51,8 @@ class Sets:
     encoded: dict[str, Encoded]
     halves: dict[str, list[Half]]
     removed: Tensor | None
+    encode: Callable[[Examples], Encoded]
+    dealt: Mapping[str, Half]
     notes: tuple[str, ...] = ()
 
     def half(self, name: str, half: Half, *, seed: int) -> list[int]:
@@ -74,13 +82,26 @@ class Sets:
         """Set → ids that could steer the run, for the record; no content."""
         return {name: [self.encoded[name].ids[i] for i in self.half(name, "steer", seed=seed)] for name in self.halves}
 
+    def views(self, name: str, ids: Sequence[str]) -> dict[str, Encoded]:
+        """``<set>-paraphrased`` and ``<set>-wrong`` of these examples, where the data know any; reporting half only."""
+        found = self.examples[name]
+        if not isinstance(found, TextExamples):
+            return {}
+        wanted = set(ids)
+        rows = [e for e in found.examples if e.id in wanted and self.dealt.get(e.cluster) == "report"]
+        made = views(replace(found, examples=tuple(rows)))
+        return {f"{name}-{view}": self.encode(examples) for view, examples in made.items()}
+
     def half_by_id(self) -> dict[str, dict[str, str]]:
-        """Set → id → half, for the sets that could be dealt."""
-        return {
+        """Set → id → half, for the sets that could be dealt; of the forget set, its wrong answers alone are."""
+        found: dict[str, dict[str, str]] = {
             name: dict(zip(self.encoded[name].ids, halves))
             for name, halves in self.halves.items()
             if len(set(self.encoded[name].clusters)) >= 2
         }
+        forget = self.encoded["forget"]
+        found["forget-wrong"] = {i: self.dealt[cluster] for i, cluster in zip(forget.ids, forget.clusters)}
+        return found
 
 
 def read_sets(config: Any, loaded: Loaded, *, transform: Transform | None = None) -> Sets:
@@ -111,6 +132,8 @@ def read_sets(config: Any, loaded: Loaded, *, transform: Transform | None = None
         encoded=encoded,
         halves={name: steer_report(encoded[name].clusters, dealt) for name in others},
         removed=_removed_classes(examples, loaded),
+        encode=encode,
+        dealt=dealt,
         notes=tuple(notes),
     )
 
@@ -135,7 +158,23 @@ def _read_examples(config: Any) -> dict[str, Examples]:
     for name in ("holdout", "test"):
         if getattr(config, name) is not None:
             examples[name] = read(getattr(config, name), name=name, **options)
+    for given in getattr(config, "abilities", ()):
+        name, source = _named(given)
+        if name in examples:
+            raise InputError(f"abilities: there are two sets of the name '{name}'")
+        examples[name] = read(source, name=name, **options)
     return examples
+
+
+def _named(given: Any) -> tuple[str, Any]:
+    """An ability as name and source: ``name=place``, or a pair."""
+    parts = given.split("=", 1) if isinstance(given, str) else list(given)
+    if len(parts) != 2 or not re.fullmatch("[a-z][a-z0-9_]*", str(parts[0])) or parts[0] in SETS:
+        raise InputError(
+            f"abilities: '{given}' is no NAME=FILE with a name of lower-case letters, digits and _, "
+            f"other than {', '.join(SETS)}"
+        )
+    return parts[0], parts[1]
 
 
 def encoder(
@@ -213,10 +252,22 @@ def read_model(source: Any, config: Any, **more: Any) -> Loaded:
     return loaded
 
 
+def asks_to_retrain(config: Any) -> bool:
+    """Whether the retrained models are to be trained first (`--retrained auto`).
+
+    Raises:
+        InputError: it is said beside models that are there.
+    """
+    auto = [isinstance(source, str) and source == AUTO for source in config.retrained]
+    if any(auto) and len(auto) > 1:
+        raise InputError("--retrained auto stands alone; --retrained-seeds N trains several models")
+    return any(auto)
+
+
 def others(config: Any) -> dict[str, Any]:
-    """Role → source of the models to compare with: base, and one role for each retrained model."""
+    """Role → source of the models to compare with that are there: base, and one role for each retrained model."""
     found: dict[str, Any] = {}
-    retrained: Sequence[Any] = config.retrained
+    retrained: Sequence[Any] = () if asks_to_retrain(config) else config.retrained
     for number, source in enumerate(retrained, start=1):
         found["retrained" if number == 1 else f"retrained-{number}"] = source
     if config.base is not None:

@@ -12,6 +12,7 @@ from ofmu.engine.processes import Processes
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
 from ofmu.evaluation.scoring import score
+from ofmu.runs.answering import Questions, answered
 from ofmu.runs.inputs import Sets, others, read_model
 from ofmu.runs.listener import Listener
 
@@ -20,8 +21,18 @@ def reported(sets: Sets, seed: int) -> dict[str, Encoded]:
     """Set → the examples that are measured: all to be forgotten, the reporting half of every other set."""
     found: dict[str, Encoded] = {}
     for name, encoded in sets.encoded.items():
-        found[name] = encoded if name == "forget" else encoded.take(sets.half(name, "report", seed=seed))
+        found[name] = encoded if name == "forget" else encoded.take(_measured(sets, name, seed))
+    for name, encoded in list(found.items()):
+        found |= sets.views(name, encoded.ids)
     return found
+
+
+def _measured(sets: Sets, name: str, seed: int) -> list[int]:
+    """The reporting half; of images both, since attacks on them are fitted on the half that steers."""
+    chosen = set(sets.half(name, "report", seed=seed))
+    if sets.encoded[name].modality == "image":
+        chosen |= set(sets.half(name, "steer", seed=seed))
+    return sorted(chosen)
 
 
 def measure(
@@ -49,8 +60,9 @@ def measure_others(
     processes: Processes,
     batch_size: int,
     listener: Listener,
+    asked: Questions | None = None,
 ) -> dict[str, str]:
-    """Add the records of the models to compare with, one model in memory at a time.
+    """Add the records of the models to compare with, one model in memory at a time; `asked`: what they answer too.
 
     Returns:
         Role → fingerprint of the model.
@@ -62,6 +74,8 @@ def measure_others(
         loaded = read_model(source, config)
         model = loaded.model.to(processes.device)
         found = measure(model, chosen, processes=processes, batch_size=batch_size, fingerprint=loaded.fingerprint)
+        if asked is not None:
+            found = answered(found, loaded, asked, processes=processes, batch_size=batch_size)
         for name, record in found.items():
             records.add(role, name, record)
         fingerprints[role] = loaded.fingerprint

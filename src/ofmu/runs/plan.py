@@ -37,6 +37,7 @@ class Plan:
         memory_gib: forecast for parameters and their vectors, without activations.
         seconds: forecast of the steps, from one gradient measured; None if none was measured.
         notes: warnings.
+        retraining: with `--retrained auto`: models, cached, steps of one, gradients; apart from the run's own.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Plan:
     memory_gib: float
     seconds: float | None
     notes: tuple[str, ...]
+    retraining: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For printing."""

@@ -122,7 +122,8 @@ def evaluate(
         retain: examples that were to be kept.
         holdout: examples of the same kind that the model has never seen.
         original: the model before unlearning.
-        retrained: a model trained without the forget set, or several.
+        retrained: a model trained without the forget set, or several; ``"auto"``: trained now, from `base` or by
+            `recipe`.
         output: as for :func:`unlearn`.
         transform: as for :func:`unlearn`.
         listener: as for :func:`unlearn`.

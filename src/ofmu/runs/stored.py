@@ -12,25 +12,41 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
 
 from ofmu import ranges
 from ofmu.errors import InputError, unknown
-from ofmu.runs.config import Evaluate, Finetune, Unlearn
+from ofmu.runs.config import AUTO, Evaluate, Finetune, Unlearn
 from ofmu.version import __version__
 
 if TYPE_CHECKING:
     from ofmu.engine.method import Method
 
 Config = Unlearn | Finetune | Evaluate
+T = TypeVar("T")
 
 COMMANDS: dict[str, type[Config]] = {"unlearn": Unlearn, "finetune": Finetune, "evaluate": Evaluate}
 """Command → what it is made of."""
 
 PLACES = frozenset(
-    ["model", "forget", "retain", "data", "forget_ids", "holdout", "test", "retrained", "original", "base", "tokenizer"]
+    [
+        "model",
+        "forget",
+        "retain",
+        "data",
+        "forget_ids",
+        "holdout",
+        "test",
+        "retrained",
+        "original",
+        "base",
+        "tokenizer",
+        "abilities",
+        "recipe",
+        "cache",
+    ]
 )
 """Options that name a file or folder, a name at the hub, or something in memory."""
 
@@ -39,7 +55,9 @@ IN_MEMORY = "in_memory"
 
 DEFAULT_METHOD = "ofmu"
 
-MAY_CHANGE = frozenset(("micro_batch_size", "gradient_checkpointing", "checkpoint_every", "checkpoint_steps", "log_to"))
+MAY_CHANGE = frozenset(
+    ("micro_batch_size", "gradient_checkpointing", "checkpoint_every", "checkpoint_steps", "log_to", "cache")
+)
 """Options that a run may go on with changed: they decide how it is computed and kept, not what is computed."""
 
 
@@ -154,7 +172,12 @@ def _plain_place(name: str, value: Any, hashes: Mapping[str, str]) -> Any:
         return value
     if isinstance(value, str | os.PathLike):
         text = os.fspath(value)
-        return os.path.abspath(text) if os.path.exists(text) else text
+        if name.startswith("abilities[") and "=" in text:
+            own, _, place = text.partition("=")
+            return f"{own}={_plain_place('', place, hashes)}"
+        if name.startswith("retrained") and text == AUTO:
+            return AUTO
+        return os.path.abspath(text) if name == "cache" or os.path.exists(text) else text
     return {IN_MEMORY: hashes.get(name, type(value).__name__)}
 
 
@@ -177,6 +200,17 @@ def build(command: str, values: Mapping[str, Any], *, source: str = "") -> Confi
         return _built(command, values)
     except InputError as error:
         raise InputError(f"{source}: {error}" if source else str(error)) from error
+
+
+def typed(kind: type[T], values: Mapping[str, Any]) -> T:
+    """An instance of a dataclass of options from values by name, checked as a configuration is.
+
+    Raises:
+        InputError: an option is unknown, missing, of the wrong type or out of range.
+    """
+    built = _dataclass(kind, values, "")
+    ranges.check(built)
+    return built
 
 
 def check(command: str, values: Mapping[str, Any], *, source: str = "") -> None:
@@ -225,7 +259,9 @@ def check_same(path: str | os.PathLike[str], asked: Config) -> None:
     Raises:
         InputError: names what differs.
     """
-    changed = [text for text in differences(from_yaml(path), asked) if text.split(" ")[0].split(".")[0] not in PLACES]
+    values = read(path)
+    before = _typed(values["command"], values)  # not built: what was in memory need not come back from the file
+    changed = [text for text in differences(before, asked) if text.split(" ")[0].split(".")[0] not in PLACES]
     if changed:
         raise InputError(
             f"cannot resume with another configuration: {'; '.join(changed)}; leave that out, or start anew"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from ofmu.evaluation.evaluate import summarise
 from ofmu.evaluation.records import Records
 from ofmu.models.adapters import merge
 from ofmu.models.loaded import Loaded
-from ofmu.runs import manifest, stored
+from ofmu.runs import manifest, retraining, stored
 from ofmu.runs.card import model_card
 from ofmu.runs.config import Unlearn
 from ofmu.runs.directory import RunDirectory, write_json, write_text
@@ -29,6 +30,7 @@ from ofmu.runs.loop import Loop
 from ofmu.runs.measuring import measure, measure_others, reported, save_records
 from ofmu.runs.plan import Plan
 from ofmu.runs.result import Result
+from ofmu.runs.retraining import Retrained, Retraining, retrain
 from ofmu.runs.setup import Setup, adapt, prepare
 from ofmu.runs.trackers import Tracker
 
@@ -46,6 +48,9 @@ class _Run:
     setup: Setup
     identity: Identity
     records: Records
+    wanted: tuple[Retraining, ...]
+    transform: Transform | None
+    retrained: Retrained | None = None
 
 
 def unlearn(
@@ -100,8 +105,10 @@ def plan(config: Unlearn, *, transform: Transform | None = None) -> Plan:
         try:
             sets = read_sets(config, loaded, transform=transform)
             check_others(config)
+            cache = None if config.cache is None else Path(config.cache)
+            wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
             setup = prepare(config, adapt(loaded, config), sets, ranks, cache=None)
-            return Plan.of(setup, sets, config, timed=True)
+            return replace(Plan.of(setup, sets, config, timed=True), retraining=retraining.forecast(wanted))
         finally:
             if loaded.keep is not None:
                 loaded.keep.restore()
@@ -127,15 +134,17 @@ def _begin(
         if resume:
             identity.check(directory)
             stored.check_same(directory.config, config)
+        cache = retraining.cache_folder(config, directory)
+        wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
         loaded = adapt(loaded, config)
-        setup = prepare(config, loaded, sets, ranks, cache=directory.cache)
+        setup = prepare(config, loaded, sets, ranks, cache=cache)
     except BaseException:
         if loaded.keep is not None:
             loaded.keep.restore()
         raise
     for note in setup.notes:
         listener.note(note)
-    listener.started(Plan.of(setup, sets, config).as_dict())
+    listener.started(replace(Plan.of(setup, sets, config), retraining=retraining.forecast(wanted)).as_dict())
     if ranks.main and not resume:
         directory.create()
         complete = replace(config, method=setup.method, micro_batch_size=setup.task.part_size)
@@ -143,9 +152,8 @@ def _begin(
     if ranks.main:
         identity.save(directory)
     ranks.wait()
-    return _Run(
-        config, directory, ranks, listener, loaded, sets, setup, identity, Records(removed_classes=sets.removed_labels)
-    )
+    records = Records(removed_classes=sets.removed_labels)
+    return _Run(config, directory, ranks, listener, loaded, sets, setup, identity, records, wanted, transform)
 
 
 def _train(run: _Run, *, resume: bool) -> Loop:
@@ -202,8 +210,10 @@ def _finish(run: _Run, loop: Loop) -> Result:
         "resumed_at_steps": loop.resumed_at,
         "processes": ranks.world,
         "environment": manifest.environment(str(ranks.device)),
-        "notes": list(run.setup.notes),
+        "notes": [*run.setup.notes, *([run.retrained.note] if run.retrained else [])],
     }
+    if run.retrained is not None:
+        facts["retraining"] = run.retrained.facts
     history = History(directory.history).read()
     written = facts
     if ranks.main:
@@ -229,9 +239,13 @@ def _measured(run: _Run, after: After, cost: dict[str, Any]) -> tuple[dict[str, 
     """Metrics of the saved model and of those to compare with, and the latter's fingerprints by role."""
     run.listener.note("measuring the model after, as saved")
     _record(run, "unlearned", after.model, after.fingerprint)
+    config = run.config
+    if run.wanted:
+        run.retrained = retrain(run.wanted, run.processes, run.listener, run.transform)
+        config = replace(config, retrained=run.retrained.sources)
     compared = measure_others(
         run.records,
-        run.config,
+        config,
         reported(run.sets, run.config.seed),
         processes=run.processes,
         batch_size=run.setup.task.part_size,

@@ -150,6 +150,11 @@ def test_missing_and_unreadable(tmp_path: Path) -> None:
         f"holdout set: no file or folder {tmp_path}/forgot.jsonl (did you mean {tmp_path}/forget.jsonl?)",
         name="holdout",
     )
+    fails(
+        str(tmp_path / "forget.csv"),
+        f"forget set: no file or folder {tmp_path}/forget.csv (did you mean {tmp_path}/forget.jsonl?)",
+    )
+    fails(str(tmp_path / "retain.jsonl"), f"forget set: no file or folder {tmp_path}/retain.jsonl")
     fails("data/forget_me.jsonl", "forget set: no file or folder data/forget_me.jsonl")
     fails(tmp_path / "no" / "way", f"forget set: no file or folder {tmp_path}/no/way")
     with pytest.raises(InputError, match=r"neither a folder of datasets\.save_to_disk nor one with a folder per class"):

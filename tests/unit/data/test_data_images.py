@@ -222,6 +222,8 @@ def test_batches() -> None:
     assert found.fingerprint != encode_images(found.examples, Normalise((0.1,) * 3, (1.0,) * 3)).fingerprint
     with pytest.raises(InputError, match=r"2 labels are outside the classifier's 0 to 1, the first is 2 \(id '0'\)"):
         encode_images(found.examples, None, num_classes=2)
+    with pytest.raises(InputError, match=r"the label 2 \(id '0'\) is outside the classifier's 0 to 1$"):
+        encode_images(images([(COLOUR[0], 2)]), None, num_classes=2)
 
 
 def test_cifar10(data_dir: Path) -> None:

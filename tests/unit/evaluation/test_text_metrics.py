@@ -23,7 +23,9 @@ def test_extraction_strength_of_the_worked_example(text_record):
     record = text_record({"a": [0.1] * 4}, correct=right)
     assert value("exact_memorization", record).tolist() == [0.75]
     assert value("extraction_strength", record).tolist() == [0.5]
-    assert value("extraction_strength", text_record({"a": [0.1] * 4}, correct=[True, True, True, False])).tolist() == [0]
+    assert value("extraction_strength", text_record({"a": [0.1] * 4}, correct=[True, True, True, False])).tolist() == [
+        0
+    ]
 
 
 @given(st.lists(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=8), min_size=1, max_size=5))

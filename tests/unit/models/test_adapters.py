@@ -167,7 +167,14 @@ def test_lora_on_the_convolutions_of_a_resnet(resnet20: Path, tmp_path: Path) ->
         ({"rank": 0}, "lora.rank is 0, but must be >= 1"),
         ({"rank": 4, "alpha": 0}, "lora.alpha is 0, but must be > 0"),
         ({"rank": 4, "dropout": 1.0}, "lora.dropout is 1, but must be >= 0 and < 1"),
-        ({"rank": 4, "targets": ["nothing"]}, "layers: down_proj, gate_proj, k_proj"),
+        (
+            {"rank": 4, "targets": ["q_proj", "v_prj"]},
+            r"^lora\.targets is 'v_prj', but no layer of \S+ is called so; there are: down_proj, gate_proj, k_proj, "
+            "o_proj, q_proj, up_proj, v_proj$",
+        ),
+        ({"rank": 4, "targets": "no.*thing"}, r"'no\.\*thing', but no layer .* there are: down_proj"),
+        ({"rank": 4, "targets": "q_(proj"}, r"'q_\(proj', which is no regular expression: "),
+        ({"rank": 4, "targets": ["layers.0"]}, "not every module of lora.targets is one layer; there are: down_proj"),
     ],
 )
 def test_options_out_of_range(stories: Path, options: dict[str, object], message: str) -> None:

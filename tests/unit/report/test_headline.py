@@ -106,7 +106,7 @@ def test_a_headline_comes_with_its_parts() -> None:
     assert line.parts == (
         "Probability of the forgotten answers: share 0.2500; 0.9000 before, 0.3000 unlearned and 0.1000 retrained "
         "without the data; gap +0.2000 (0.1000 to 0.3000)",
-        "not measured here: forget rougeL recall and forget truth ratio",
+        "not measured here: True answer in what it says (ROUGE-L) on the forget set and Truth ratio on the forget set",
     )
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 from ofmu.evaluation.metric import Attack
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
-from ofmu.evaluation.table import Values
+from ofmu.evaluation.table import Values, fact
 
 
 class MiaGradnorm(Attack):
@@ -29,4 +29,4 @@ class MiaGradnorm(Attack):
 
     def values(self, record: Record) -> Values:
         """The gradient's norm of each example."""
-        return Values(record.facts["gradnorm"])
+        return fact(record, "gradnorm")

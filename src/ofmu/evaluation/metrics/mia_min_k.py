@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
+from ofmu.evaluation.lowest import lowest
 from ofmu.evaluation.metric import Attack
 from ofmu.evaluation.record import Record
-from ofmu.evaluation.statistics import Floats
 from ofmu.evaluation.table import Values
-
-SHARE = 0.4
-"""k: the share of an answer's tokens that is looked at."""
 
 
 class MiaMinK(Attack):
@@ -29,17 +24,3 @@ class MiaMinK(Attack):
     def values(self, record: Record) -> Values:
         """−mean of the lowest log p of each example."""
         return lowest(record, -record.columns["nll"])
-
-
-def lowest(record: Record, scores: Floats, share: float = SHARE) -> Values:
-    """−mean of the lowest m = max(1, ⌊share · T⌋) scores over S⁻ of each example, from scores (R,)."""
-    content = record.columns["content"].astype(bool)
-    length = record.counts(content)
-    order = np.lexsort((scores[content], record.example[content]))
-    ordered, example = scores[content][order], record.example[content][order]
-    taken = np.maximum(1, np.floor(share * length)).astype(np.int64)
-    starts = np.cumsum(length) - length
-    among = np.arange(len(ordered)) - starts[example] < taken[example]
-    sums = np.bincount(example[among], weights=ordered[among], minlength=len(record))
-    empty = {name: "no token of the answer is scored" for name, n in zip(record.ids, length) if n == 0}
-    return Values(-sums / taken, excluded=empty)

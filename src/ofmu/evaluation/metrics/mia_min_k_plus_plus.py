@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ofmu.evaluation.lowest import lowest
 from ofmu.evaluation.metric import Attack
-from ofmu.evaluation.metrics.mia_min_k import lowest
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.table import Values
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-from scipy.special import log_softmax
-
 from ofmu.evaluation.metric import Joined
 from ofmu.evaluation.statistics import Floats
+from ofmu.evaluation.truth_ratio import normalised_probability
 
 
 class NormalisedProbability(Joined):
@@ -27,4 +25,4 @@ class NormalisedProbability(Joined):
 
     def joined(self, true: Floats, paraphrased: Floats, wrong: Sequence[Floats]) -> Floats:
         """The share of each example's true answer."""
-        return np.array([np.exp(log_softmax(np.r_[-own, -others])[0]) for own, others in zip(true, wrong)])
+        return normalised_probability(true, wrong)

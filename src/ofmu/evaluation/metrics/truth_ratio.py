@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
-
 from ofmu.evaluation.metric import WANTED_AS_RETRAINED, Joined
 from ofmu.evaluation.statistics import Floats
+from ofmu.evaluation.truth_ratio import closer, log_truth_ratio, true_better
 
 
 class TruthRatio(Joined):
@@ -28,19 +27,4 @@ class TruthRatio(Joined):
     def joined(self, true: Floats, paraphrased: Floats, wrong: Sequence[Floats]) -> Floats:
         """The aggregate's term of each example."""
         log_ratio = log_truth_ratio(paraphrased, wrong)
-        if self.sets[0] in WANTED_AS_RETRAINED:
-            return np.exp(-np.abs(log_ratio))
-        return -np.expm1(np.minimum(log_ratio, 0.0))
-
-
-def log_truth_ratio(correct: Floats, wrong: Sequence[Floats]) -> Floats:
-    """log TR of each of N examples: (N,).
-
-    Args:
-        correct: (N,), λ_c.
-        wrong: N times (w,), λ_w.
-
-    >>> round(float(log_truth_ratio(np.array([2.0]), [np.array([3.0, 2.0, 4.0])])[0]), 4)
-    -1.0
-    """
-    return correct - np.array([each.mean() for each in wrong])
+        return closer(log_ratio) if self.sets[0] in WANTED_AS_RETRAINED else true_better(log_ratio)

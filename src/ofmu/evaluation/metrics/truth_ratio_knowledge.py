@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from scipy.special import expit
-
 from ofmu.evaluation.metric import Joined
-from ofmu.evaluation.metrics.truth_ratio import log_truth_ratio
 from ofmu.evaluation.statistics import Floats
+from ofmu.evaluation.truth_ratio import knowledge, log_truth_ratio
 
 
 class TruthRatioKnowledge(Joined):
@@ -27,4 +25,4 @@ class TruthRatioKnowledge(Joined):
 
     def joined(self, true: Floats, paraphrased: Floats, wrong: Sequence[Floats]) -> Floats:
         """1/(1 + TR) of each example."""
-        return expit(-log_truth_ratio(paraphrased, wrong))
+        return knowledge(log_truth_ratio(paraphrased, wrong))

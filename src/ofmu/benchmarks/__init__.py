@@ -1,0 +1,1 @@
+"""Published protocols, a file each: data, splits, models, metrics."""

@@ -1,0 +1,249 @@
+"""`ofmu bench evaluation`: what one pass for all metrics saves over a pass for each, at equal results."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from ofmu.errors import InputError
+from ofmu.ranges import Range
+
+FILES = {
+    "forget": "forget10_perturbed",
+    "retain": "retain_perturbed",
+    "real_authors": "real_authors_perturbed",
+    "world_facts": "world_facts_perturbed",
+    "holdout": "holdout10",
+}
+ANSWERED = ("forget", "retain", "real_authors", "world_facts")  # sets whose questions are answered for ROUGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """`ofmu bench evaluation`."""
+
+    data: str | None = None
+    """Folder with `tofu/` and `models/tofu-mini/`; left out: OFMU_DATA_DIR."""
+    model: str = "full"
+    """Model of `models/tofu-mini/`, or a folder of its own."""
+    reference: str = "retain90"
+    """Model of the reference attack, likewise."""
+    batch_size: Annotated[int, Range(ge=1, le=4096)] = 32
+    """Examples at a time, the same in both."""
+    max_new_tokens: Annotated[int, Range(ge=1, le=4096)] = 200
+    """Tokens of a generated answer at most."""
+    limit: Annotated[int, Range(ge=1)] | None = None
+    """First rows of each set; left out: all."""
+    device: str = "cpu"
+    """Where the models run."""
+
+
+def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Evaluate tofu-mini on the whole TOFU set, all attacks but the gradient's, and ROUGE: our way and the plain way.
+
+    Both ways measure the same numbers, tokenisation included; reading files and models is not timed.
+
+    Args:
+        options: what to measure.
+        tell: is told what is going on.
+
+    Returns:
+        ``scoring`` and ``generation``: ``ours_s``, ``plain_s`` (wall seconds), ``ratio`` = plain/ours; ``largest_nats``:
+        largest difference of a loss, truth ratio (log) or attack score in nats; ``largest_z``: of min-k++; ``largest_share``
+        of memorisation scores and normalised probabilities; ``largest_rouge``; ``examples``; ``options``.
+
+    Raises:
+        InputError: without the data.
+    """
+    import torch
+
+    from ofmu.benchmarks import plain_evaluation as plain
+    from ofmu.models.loading import load
+
+    folder = _folder(options)
+    sets = _read(folder, options.limit)
+    loaded, other = (load(_place(folder, name)) for name in (options.model, options.reference))
+    for each in (loaded, other):
+        each.model.to(options.device)
+    tokenizer = loaded.tokenizer
+    slow = plain.Plain(loaded.model.eval(), tokenizer, options.batch_size)
+    slow_reference = plain.Plain(other.model.eval(), tokenizer, options.batch_size)
+    wait = torch.cuda.synchronize if options.device.startswith("cuda") else lambda: None
+    _warm(loaded, other, sets, options)
+    tell("scoring, our way")
+    ours, ours_s = _timed(lambda: ours_scores(loaded, other, sets, options.batch_size), wait)
+    tell("scoring, the plain way")
+    theirs, plain_s = _timed(lambda: plain.scores(slow, slow_reference, sets), wait)
+    answered = {name: sets[name] for name in ANSWERED}
+    tell("generation, our way")
+    said, said_s = _timed(lambda: ours_rouge(loaded, answered, options), wait)
+    tell("generation, the plain way")
+    plain_said, plain_said_s = _timed(lambda: plain.rouge_recalls(slow, answered, options.max_new_tokens), wait)
+    return {
+        "scoring": {"ours_s": ours_s, "plain_s": plain_s, "ratio": plain_s / ours_s},
+        "generation": {"ours_s": said_s, "plain_s": plain_said_s, "ratio": plain_said_s / said_s},
+        **_differences(ours, theirs),
+        "largest_rouge": max(float(abs(said[name] - plain_said[name]).max()) for name in answered),
+        "differing_answers": sum(int((abs(said[name] - plain_said[name]) > 1e-9).sum()) for name in answered),
+        "rouge": {name: float(values.mean()) for name, values in said.items()},
+        "examples": {name: len(rows) for name, rows in sets.items()},
+        "device": _device(options.device),
+        "options": asdict(options),
+    }
+
+
+def ours_scores(loaded: Any, other: Any, sets: Mapping[str, Sequence[Mapping[str, Any]]], batch_size: int) -> Any:
+    """What :func:`ofmu.benchmarks.plain_evaluation.scores` measures, from one pass over each set and its views."""
+    from ofmu.data.formats import read
+    from ofmu.data.tokens import encode_text
+    from ofmu.data.views import views
+    from ofmu.evaluation.scoring import score
+
+    def record(model: Any, examples: Any) -> Any:
+        encoded = encode_text(examples, loaded.tokenizer, max_length=loaded.context or 1 << 30)
+        return score(model, encoded, batch_size=batch_size)
+
+    found: dict[str, Any] = {}
+    for name, rows in sets.items():
+        examples: Any = read(list(rows), name=name)
+        own = record(loaded.model, examples)
+        seen = {view: record(loaded.model, part) for view, part in views(examples).items() if name != "holdout"}
+        if name in ("forget", "holdout"):
+            found |= _attacks(name, own, record(other.model, examples))
+        found |= _facts(name, own, seen)
+    return found
+
+
+def _facts(name: str, own: Any, seen: Mapping[str, Any]) -> dict[str, Any]:
+    from ofmu.evaluation.metrics.exact_memorization import ExactMemorization
+    from ofmu.evaluation.metrics.extraction_strength import ExtractionStrength
+    from ofmu.evaluation.truth_ratio import log_truth_ratio, normalised_probability
+
+    if name == "holdout":
+        return {}
+    loss = own.means("nll")
+    wrong = seen["wrong"].means("nll").reshape(len(loss), -1)
+    paraphrased = seen["paraphrased"].means("nll") if "paraphrased" in seen else loss
+    found = {f"{name}/log_truth_ratio": log_truth_ratio(paraphrased[:, None], wrong)}
+    if name in ("forget", "retain"):
+        found[f"{name}/loss"] = loss
+    else:
+        found[f"{name}/normalised_probability"] = normalised_probability(loss, wrong)
+    if name == "forget":
+        found["forget/paraphrase_loss"], found["forget/wrong_loss"] = paraphrased, wrong.ravel()
+        found["forget/exact_memorization"] = ExactMemorization("forget").values(own).values
+        found["forget/extraction_strength"] = ExtractionStrength("forget").values(own).values
+    return found
+
+
+def _attacks(name: str, own: Any, reference: Any) -> dict[str, Any]:
+    import numpy as np
+
+    from ofmu.evaluation.attack_scores import min_k, min_k_plus_plus
+
+    loss = own.means("nll")
+    content = own.columns["content"]
+    splits = np.cumsum(own.counts(content))[:-1]
+    log_p, z = (np.split(values[content], splits) for values in (-own.columns["nll"], own.columns["z"]))
+    return {
+        f"{name}/mia_loss": loss,
+        f"{name}/mia_zlib": loss / own.facts["zlib_bytes"],
+        f"{name}/mia_min_k": np.array([min_k(each) for each in log_p]),
+        f"{name}/mia_min_k_plus_plus": np.array([min_k_plus_plus(each) for each in z]),
+        f"{name}/mia_reference": loss - reference.means("nll"),
+    }
+
+
+def ours_rouge(loaded: Any, sets: Mapping[str, Sequence[Mapping[str, Any]]], options: Options) -> Any:
+    """What :func:`ofmu.benchmarks.plain_evaluation.rouge_recalls` measures."""
+    from ofmu.data.formats import read
+    from ofmu.data.prompts import encode_prompts, prompt_room
+    from ofmu.evaluation.answers import answer_facts
+    from ofmu.evaluation.generation import generate
+
+    found = {}
+    for name, rows in sets.items():
+        examples: Any = read(list(rows), name=name)
+        room = prompt_room(loaded.context, options.max_new_tokens)
+        prompts = encode_prompts(examples, loaded.tokenizer, max_length=room)
+        said = generate(loaded.model, prompts, max_new_tokens=options.max_new_tokens, batch_size=options.batch_size)
+        references = [example.completion for example in examples.examples]
+        found[name] = answer_facts(said, references, loaded.tokenizer).columns["rougeL_recall"]
+    return found
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The result in lines for people."""
+    lines = ["| | ours, s | plain, s | ratio |", "|---|---|---|---|"]
+    for part in ("scoring", "generation"):
+        row = result[part]
+        lines.append(f"| {part} | {row['ours_s']:.1f} | {row['plain_s']:.1f} | {row['ratio']:.2f} |")
+    lines += [
+        "",
+        f"largest difference: {result['largest_nats']:.1e} nats; min-k++ {result['largest_z']:.1e}; "
+        f"shares {result['largest_share']:.1e}; {result['differing_answers']} answers differ in ROUGE-L recall",
+        f"{sum(result['examples'].values())} examples, batch size {result['options']['batch_size']}, {result['device']}",
+    ]
+    return "\n".join(lines)
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, float]:
+    if ours.keys() != theirs.keys():
+        raise RuntimeError(f"the two ways measured other things: {sorted(ours.keys() ^ theirs.keys())}")
+    largest = {"largest_nats": 0.0, "largest_z": 0.0, "largest_share": 0.0}
+    for name, values in ours.items():
+        metric = name.split("/")[1]
+        kind = "largest_nats"
+        if metric == "mia_min_k_plus_plus":
+            kind = "largest_z"
+        elif metric in ("exact_memorization", "extraction_strength", "normalised_probability"):
+            kind = "largest_share"
+        largest[kind] = max(largest[kind], float(abs(values - theirs[name]).max()))
+    return largest
+
+
+def _timed(work: Callable[[], Any], wait: Callable[[], None]) -> tuple[Any, float]:
+    wait()
+    start = time.perf_counter()
+    result = work()
+    wait()
+    return result, time.perf_counter() - start
+
+
+def _warm(loaded: Any, other: Any, sets: Mapping[str, Sequence[Mapping[str, Any]]], options: Options) -> None:
+    """The first pass through a model pays for what libraries set up: nobody's time."""
+    few = {name: rows[:2] for name, rows in sets.items()}
+    ours_scores(loaded, other, few, options.batch_size)
+    ours_rouge(loaded, {"forget": few["forget"]}, options)
+
+
+def _folder(options: Options) -> Path:
+    given = options.data or os.environ.get("OFMU_DATA_DIR")
+    if not given:
+        raise InputError("--data is not given and OFMU_DATA_DIR is not set: the TOFU files are needed")
+    if not (Path(given) / "tofu").is_dir():
+        raise InputError(f"{given} has no folder tofu")
+    return Path(given)
+
+
+def _place(folder: Path, name: str) -> str:
+    known = folder / "models" / "tofu-mini" / name
+    return str(known) if known.is_dir() else name
+
+
+def _read(folder: Path, limit: int | None) -> dict[str, list[Mapping[str, Any]]]:
+    from ofmu.data.containers import read_file
+
+    return {name: list(read_file(folder / "tofu" / f"{file}.jsonl").rows)[:limit] for name, file in FILES.items()}
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name.startswith("cuda"):
+        return torch.cuda.get_device_name(name)
+    return f"CPU, {torch.get_num_threads()} threads"

@@ -1,0 +1,180 @@
+"""The tables of the TOFU benchmark, from the records of the models.
+
+Values under *parity* are the public ones, faults and all, on whole sets; everything else is measured on the reporting
+halves with its interval.
+
+Source: METRICS.md §13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ofmu.benchmarks.tofu import Measured
+from ofmu.benchmarks.tofu_parity import parity
+from ofmu.data.halves import deal
+from ofmu.data.views import base_id
+from ofmu.evaluation.evaluate import summarise
+from ofmu.evaluation.record import Record
+from ofmu.evaluation.records import Records
+
+Row = dict[str, Any]
+
+HEADLINES = ("forgetting_gap", "retention_gap", "privacy_gap")
+ATTACKS = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus_plus", "mia_gradnorm")
+UTILITY = {
+    "retain_Q_A_Prob": "retain probability",
+    "retain_Q_A_ROUGE": "retain ROUGE",
+    "retain_Truth_Ratio": "retain truth ratio",
+    "ra_Q_A_Prob_normalised": "real authors probability",
+    "ra_Q_A_ROUGE": "real authors ROUGE",
+    "ra_Truth_Ratio": "real authors truth ratio",
+    "wf_Q_A_Prob_normalised": "world facts probability",
+    "wf_Q_A_ROUGE": "world facts ROUGE",
+    "wf_Truth_Ratio": "world facts truth ratio",
+}
+LEGACY = {
+    "ROUGE Real Authors": "ra_Q_A_ROUGE",
+    "Prob. Real Authors": "ra_Q_A_Prob_normalised",
+    "Truth Ratio Real Authors": "ra_Truth_Ratio",
+    "ROUGE Real World": "wf_Q_A_ROUGE",
+    "Prob. Real World": "wf_Q_A_Prob_normalised",
+    "Truth Ratio Real World": "wf_Truth_Ratio",
+    "ROUGE Retain": "retain_Q_A_ROUGE",
+    "Prob. Retain": "retain_Q_A_Prob",
+    "Truth Ratio Retain": "retain_Truth_Ratio",
+    "ROUGE Forget": "forget_Q_A_ROUGE",
+    "Prob. Forget": "forget_Q_A_Prob",
+    "Truth Ratio Forget": "forget_truth_ratio",
+    "Model Utility": "model_utility",
+    "Forget Quality": "forget_quality",
+}
+LEGACY_ROWS = 300
+"""What the legacy harness evaluates of forget10 and retain: their first 300 rows (fault F9)."""
+
+
+def tables(measured: Sequence[Measured], *, split: str, seed: int) -> dict[str, Any]:
+    """All tables.
+
+    Args:
+        measured: the models.
+        split: ``forget10`` …
+        seed: of what is drawn.
+
+    Returns:
+        ``tables``: title → rows; ``models``: name → metrics; ``summary``: name → keys of the common framework.
+    """
+    retrained = [each.records for each in measured if each.role == "retrained"]
+    halves = _halves(next(iter(measured)).records)
+    models = {each.name: _metrics(each, measured, halves, seed) for each in measured if each.role != "base"}
+    whole = {each.name: parity(each.records, retrained) for each in measured if each.role != "base"}
+    legacy = {
+        each.name: parity(_first(each.records), [_first(records) for records in retrained])
+        for each in measured
+        if each.role != "base"
+    }
+    quality = f"forget_quality ({split})"
+    return {
+        "tables": {
+            "headlines": [_headline_row(name, found) for name, found in models.items()],
+            "parity: open-unlearning (whole sets)": [
+                {
+                    "model": name,
+                    quality: values["forget_quality"],
+                    "log10": values["forget_quality_log10"],
+                    "model_utility": values["model_utility"],
+                    "forget_truth_ratio": values["forget_truth_ratio"],
+                }
+                for name, values in whole.items()
+            ],
+            "parity: TOFU legacy (whole sets, first 300 rows)": [
+                {"Method": name, **{column: values[key] for column, key in LEGACY.items()}, "Submitted By": ""}
+                for name, values in legacy.items()
+            ],
+            "utility (nine parts, whole sets)": [
+                {"model": name, **{title: values[key] for key, title in UTILITY.items()}}
+                for name, values in whole.items()
+            ],
+            "privacy": [row for name, found in models.items() for row in _privacy_rows(name, found)],
+        },
+        "models": models,
+        "summary": whole,
+    }
+
+
+def _metrics(own: Measured, measured: Sequence[Measured], halves: dict, seed: int) -> dict[str, Any]:
+    """Everything about one model, as if it were the unlearned one."""
+    records = Records({("unlearned", name): record for name, record in own.records.items()})
+    number = 0
+    for other in measured:
+        number += other.role == "retrained"
+        role = f"retrained-{number}" if other.role == "retrained" and number > 1 else other.role
+        if other.role != "unlearned":
+            for name, record in other.records.items():
+                records.add(role, name, record)
+    return summarise(records, halves=halves, seed=seed)
+
+
+def _halves(records: Mapping[str, Record]) -> dict[str, dict[str, str]]:
+    """Set → id → half, dealt by cluster over all sets at once; of the forget set its wrong answers alone."""
+    own = {name: record for name, record in records.items() if "-" not in name}
+    dealt = deal(*(record.clusters for record in own.values()))
+    found: dict[str, dict[str, str]] = {}
+    for name, record in own.items():
+        if len(set(record.clusters)) >= 2:
+            key = "forget-wrong" if name == "forget" else name
+            found[key] = {i: dealt[cluster] for i, cluster in zip(record.ids, record.clusters)}
+    return found
+
+
+def _headline_row(name: str, metrics: Mapping[str, Any]) -> Row:
+    scores = {score["name"]: score for score in metrics["scores"] if score["role"] == "unlearned"}
+    row: Row = {"model": name}
+    for headline in HEADLINES:
+        score = scores.get(headline, {})
+        row[headline] = score.get("value")
+        row[f"{headline} interval"] = score.get("interval")
+        row[f"{headline} parts"] = score.get("reason")
+    for verdict in ("forgotten", "over_forgotten", "utility_kept"):
+        row[verdict] = metrics["verdict"][verdict]
+    for key in ("forget_loss", "forget_probability", "retain_probability", "mia_loss"):
+        row[key] = scores.get(key, {}).get("value")
+    return row
+
+
+def _privacy_rows(name: str, metrics: Mapping[str, Any]) -> list[Row]:
+    """One row an attack: A_o, A_u, A_r and the gap with its interval."""
+    rows = []
+    for attack in ATTACKS:
+        by_role = {score["role"]: score for score in metrics["scores"] if score["name"] == attack}
+        own = by_role.get("unlearned")
+        if own is None:
+            continue
+        rows.append(
+            {
+                "model": name,
+                "attack": attack,
+                "original": by_role.get("original", {}).get("value"),
+                "this model": own["value"],
+                "interval": own["interval"],
+                "retrained": by_role.get("retrained", {}).get("value"),
+                "gap": own["gap"],
+                "gap interval": own["gap_interval"],
+            }
+        )
+    return rows
+
+
+def _first(records: Mapping[str, Record]) -> dict[str, Record]:
+    """Records of which the forget and retain sets, with their other forms, are cut to their first 300 examples."""
+    kept = {name: set(record.ids[:LEGACY_ROWS]) for name, record in records.items() if name in ("forget", "retain")}
+    found = {}
+    for name, record in records.items():
+        own = kept.get(name.split("-")[0])
+        found[name] = record if own is None else record.take([i for i, n in enumerate(record.ids) if _base(n) in own])
+    return found
+
+
+def _base(name: str) -> str:
+    return base_id(name) or name

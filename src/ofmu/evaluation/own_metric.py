@@ -1,0 +1,54 @@
+"""Metrics of one's own: a class in any file, named by its place, ``my_module:MyMetric``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Iterable
+
+from ofmu.errors import InputError
+from ofmu.evaluation.metric import Metric, all_metrics, file_name
+
+
+def load(name: str) -> type[Metric]:
+    """The metric at a place.
+
+    Args:
+        name: ``my_module:MyMetric``; the module may lie in the present folder.
+
+    Raises:
+        InputError: there is nothing there, or it is no metric.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise InputError(f"metric '{name}' is no place of a class; give it as my_module:MyMetric")
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does; the installed script does not
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"metric '{name}' cannot be loaded: {error}") from error
+    if not (isinstance(kind, type) and issubclass(kind, Metric)) or inspect.isabstract(kind):
+        raise InputError(
+            f"'{name}' is no metric: it must be a class on ofmu.evaluation.metric.Metric that defines all it asks for"
+        )
+    return kind
+
+
+def with_further(names: Iterable[str]) -> list[type[Metric]]:
+    """All metrics there are, and further ones by their places.
+
+    Raises:
+        InputError: one cannot be loaded, or its file has the name of another metric.
+    """
+    known = all_metrics()
+    for name in names:
+        kind = load(name)
+        own = file_name(kind)
+        if known.setdefault(own, kind) is not kind:
+            raise InputError(
+                f"metric '{name}' would be called '{own}' as its file is, and there is one of that name; rename the file"
+            )
+    return list(known.values())

@@ -1,0 +1,77 @@
+"""One set of texts and its other forms under one model, kept in a folder so that nothing is measured twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ofmu.data.examples import TextExamples
+from ofmu.data.splits import Examples
+from ofmu.data.views import views
+from ofmu.engine.forward import Encoded
+from ofmu.engine.processes import Processes
+from ofmu.errors import InputError
+from ofmu.evaluation.record import Record
+from ofmu.evaluation.scoring import score
+from ofmu.models.loaded import Loaded
+from ofmu.runs.answering import Questions, answered
+
+
+def score_set(
+    loaded: Loaded,
+    name: str,
+    examples: TextExamples,
+    encode: Callable[[Examples], Encoded],
+    *,
+    processes: Processes,
+    batch_size: int,
+    answers: int | None = None,
+    kept: Path | None = None,
+) -> dict[str, Record]:
+    """Records of a set, its answers in other words and its wrong answers.
+
+    Args:
+        loaded: the model, placed on the device.
+        name: of the set.
+        examples: the set.
+        encode: makes batches.
+        processes: where the model runs.
+        batch_size: examples of one forward pass.
+        answers: longest answer in tokens, where the model is to answer too.
+        kept: folder of records; one of this model and these data is read instead of measured.
+    """
+    found = {}
+    for view, own in {name: examples, **{f"{name}-{kind}": made for kind, made in views(examples).items()}}.items():
+        place = None if kept is None else kept / f"{view}.parquet"
+        encoded = encode(own)
+        asked = Questions({view: own}, answers) if answers is not None and view == name else None
+        record = _read(place, loaded.fingerprint, encoded.fingerprint, answered=asked is not None)
+        if record is None:
+            with processes.autocast():
+                record = score(
+                    loaded.model,
+                    encoded,
+                    batch_size=batch_size,
+                    device=processes.device,
+                    fingerprint=loaded.fingerprint,
+                )
+            if asked is not None:
+                made = answered({view: record}, loaded, asked, processes=processes, batch_size=batch_size)
+                record = made[view]
+            if place is not None:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                record.to_parquet(place)
+        found[view] = record
+    return found
+
+
+def _read(place: Path | None, model: str, data: str, *, answered: bool) -> Record | None:
+    """The record kept there, if it is of this model and these data and has what is wanted."""
+    if place is None or not place.is_file():
+        return None
+    try:
+        record = Record.from_parquet(place)
+    except InputError:
+        return None
+    known = (record.model, record.data) == (model, data)
+    return record if known and (not answered or "rougeL_recall" in record.facts) else None
