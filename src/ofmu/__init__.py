@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from ofmu.methods.npo import NPO as NPO
     from ofmu.methods.ofmu import OFMU as OFMU
     from ofmu.methods.simnpo import SimNPO as SimNPO
+    from ofmu.runs.attack import attack as attack
     from ofmu.runs.python import evaluate as evaluate
     from ofmu.runs.python import finetune as finetune
     from ofmu.runs.python import unlearn as unlearn
     from ofmu.runs.result import Result as Result
 
 _PLACES = {
+    "attack": "ofmu.runs.attack",
     "unlearn": "ofmu.runs.python",
     "finetune": "ofmu.runs.python",
     "evaluate": "ofmu.runs.python",
@@ -53,6 +55,7 @@ __all__ = [
     "SimNPO",
     "Task",
     "__version__",
+    "attack",
     "evaluate",
     "finetune",
     "unlearn",

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from ofmu.engine.method import Method
+from ofmu.engine.objective import Objective
 from ofmu.engine.processes import Processes, processes
 from ofmu.engine.task import Task
 from ofmu.methods.grad_diff import GradDiff
-from ofmu.methods.ofmu import OFMU, Objective
+from ofmu.methods.ofmu import OFMU
 from ofmu.models import sharding
 from tasks import make_task
 from toys import llama

@@ -8,7 +8,7 @@ Source: METRICS.md §13 and the sections named beside each formula.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -24,6 +24,13 @@ from ofmu.evaluation.statistics import Floats, auc
 
 Values = dict[str, float]
 SHORT = {"retain": "retain", "real_authors": "ra", "world_facts": "wf"}
+UTILITY = (
+    "retain_Q_A_Prob",
+    "ra_Q_A_Prob_normalised",
+    "wf_Q_A_Prob_normalised",
+    *(f"{short}_{part}" for short in SHORT.values() for part in ("Q_A_ROUGE", "Truth_Ratio")),
+)
+"""What model utility is the harmonic mean of."""
 ATTACKS = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus_plus", "mia_gradnorm")
 
 
@@ -36,31 +43,25 @@ def parity(records: Mapping[str, Record], retrained: Sequence[Mapping[str, Recor
     """
     reference = retrained[0] if retrained else None
     values = {**_forget(records, reference), **_utility(records), **_attacks(records)}
-    k = values["mia_min_k"]
     a_r = None if reference is None else _attacks(reference)["mia_min_k"]
-    values["privleak"] = attack_scores.privleak_open_unlearning(k, a_r)
+    values["privleak"] = attack_scores.privleak_open_unlearning(values["mia_min_k"], a_r)  # F8: ½ where there is none
     return values
 
 
 def _forget(records: Mapping[str, Record], reference: Mapping[str, Record] | None) -> Values:
     own = records["forget"]
-    content = own.columns["content"].astype(bool)
-    length = own.counts(content)
-    kept = length > 0
     values = {
-        "forget_Q_A_Prob": _mean(np.exp(-own.means("nll"))),
-        "forget_Q_A_ROUGE": _rouge(own),
-        "exact_memorization": _mean(own.means("correct", where=content)[kept]),
-        "extraction_strength": _mean(np.maximum(1, suffix(own)) / np.maximum(length, 1)),  # F5: never below 1/T
-        "forget_quality": float("nan"),
-        "forget_quality_log10": float("nan"),
+        "exact_memorization": _logged_or(own, "exact_memorization", _exact_memorization),
+        "extraction_strength": _logged_or(own, "extraction_strength", _extraction_strength),
+        **dict.fromkeys(("forget_truth_ratio", "forget_quality", "forget_quality_log10"), float("nan")),
+        **_answers_of(records, "forget", "forget"),
     }
+    if "forget-wrong" not in records:
+        return values
     correct, wrong = _answers(records, "forget")
     ratio = ratios.truth_ratio_open_unlearning(correct, wrong)
     values["forget_truth_ratio"] = _mean(ratios.closer_open_unlearning(ratio))
-    values["forget_Q_A_PARA_Prob"] = _mean(np.exp(-_view(records, "forget", "paraphrased")))
-    values["forget_Q_A_PERT_Prob"] = _mean(np.array([np.exp(-each).mean() for each in wrong]))
-    if reference is not None:
+    if reference is not None and "forget-wrong" in reference:
         test = kolmogorov_smirnov(
             ratios.log_truth_ratio(correct, wrong), ratios.log_truth_ratio(*_answers(reference, "forget"))
         )
@@ -69,19 +70,36 @@ def _forget(records: Mapping[str, Record], reference: Mapping[str, Record] | Non
 
 
 def _utility(records: Mapping[str, Record]) -> Values:
-    """The nine parts and their harmonic mean."""
+    """What is known of the sets that should stay, and the harmonic mean of nine parts."""
     values: Values = {}
     for name, short in SHORT.items():
         if name not in records:
             continue
-        own = records[name].means("nll")
+        values |= _answers_of(records, name, short)
+        if f"{name}-wrong" not in records:
+            continue
         correct, wrong = _answers(records, name)
         ratio = ratios.truth_ratio_open_unlearning(correct, wrong)
-        probability = np.exp(-own) if name == "retain" else ratios.normalised_probability_open_unlearning(own, wrong)
-        values[f"{short}_Q_A_Prob" + ("" if name == "retain" else "_normalised")] = _mean(probability)
-        values[f"{short}_Q_A_ROUGE"] = _rouge(records[name])
         values[f"{short}_Truth_Ratio"] = _mean(ratios.true_better_open_unlearning(ratio))
-    return {**values, "model_utility": harmonic_mean(values.values()) if len(values) == 9 else float("nan")}
+        if name != "retain":
+            own = -np.log(_probabilities(records[name]))
+            against = _grouped(
+                records[f"{name}-wrong"], records[name].ids, -np.log(_probabilities(records[f"{name}-wrong"]))
+            )
+            values[f"{short}_Q_A_Prob_normalised"] = _mean(ratios.normalised_probability_open_unlearning(own, against))
+    return {**values, "model_utility": harmonic_mean(values.get(part, float("nan")) for part in UTILITY)}
+
+
+def _answers_of(records: Mapping[str, Record], name: str, short: str) -> Values:
+    """Means of the probabilities of a set's answers, and of the ROUGE of what was generated."""
+    ids = records[name].ids
+    values = {f"{short}_Q_A_Prob": _mean(_probabilities(records[name])), f"{short}_Q_A_ROUGE": _rouge(records[name])}
+    for view, key in (("paraphrased", "PARA"), ("wrong", "PERT")):
+        if f"{name}-{view}" in records:
+            other = records[f"{name}-{view}"]
+            each = _grouped(other, ids, _probabilities(other))
+            values[f"{short}_Q_A_{key}_Prob"] = _mean(np.array([p.mean() if len(p) else np.nan for p in each]))
+    return values
 
 
 def _attacks(records: Mapping[str, Record]) -> Values:
@@ -93,7 +111,7 @@ def _attacks(records: Mapping[str, Record]) -> Values:
         if name == "mia_gradnorm" and "gradnorm" not in records["forget"].facts:
             continue
         assert issubclass(kind, Attack)
-        sides = [kind().values(records[on]) for on in ("forget", "holdout")]
+        sides = [kind().read(records[on]) for on in ("forget", "holdout")]
         kept = [
             side.values[[i not in side.excluded for i in records[on].ids]]
             for side, on in zip(sides, ("forget", "holdout"))
@@ -104,22 +122,43 @@ def _attacks(records: Mapping[str, Record]) -> Values:
 
 def _answers(records: Mapping[str, Record], name: str) -> tuple[Floats, list[Floats]]:
     """λ_c (in other words where there are any) and λ_w of each example of a set."""
-    ids = records[name].ids
-    correct = _view(records, name, "paraphrased") if f"{name}-paraphrased" in records else records[name].means("nll")
+    ids, wrong = records[name].ids, records[f"{name}-wrong"]
+    correct = records[name].means("nll")
+    if f"{name}-paraphrased" in records:
+        view = records[f"{name}-paraphrased"]
+        each = _grouped(view, ids, view.means("nll"))
+        correct = np.array([losses.mean() if len(losses) else np.nan for losses in each])
+    return correct, _grouped(wrong, ids, wrong.means("nll"))
+
+
+def _grouped(view: Record, ids: Sequence[str], values: Floats) -> list[Floats]:
+    """A view's values for each of the set's examples: N arrays, empty where it has none."""
     found: dict[str, list[float]] = {i: [] for i in ids}
-    view = records[f"{name}-wrong"]
-    for i, value in zip(view.ids, view.means("nll").tolist()):
-        found[base_id(i)].append(value)
-    return correct, [np.array(found[i]) for i in ids]
+    for i, value in zip(view.ids, values.tolist()):
+        if base_id(i) in found:
+            found[base_id(i)].append(value)
+    return [np.array(each) for each in found.values()]
 
 
-def _view(records: Mapping[str, Record], name: str, kind: str) -> Floats:
-    """Mean λ over an example's answers in a view: (N,)."""
-    found: dict[str, list[float]] = {i: [] for i in records[name].ids}
-    view = records[f"{name}-{kind}"]
-    for i, value in zip(view.ids, view.means("nll").tolist()):
-        found[base_id(i)].append(value)
-    return np.array([np.mean(each) if each else np.nan for each in found.values()])
+def _probabilities(record: Record) -> Floats:
+    """exp(−λ) of each example: as logged (rounded to single precision before the mean) where a log is read."""
+    return record.facts.get("probability", np.exp(-record.means("nll")))
+
+
+def _logged_or(record: Record, name: str, measure: Callable[[Record], Floats]) -> float:
+    """The mean over examples of what a log says, else of what the rows say; an example without a value is left out."""
+    values = record.facts[name] if name in record.facts else measure(record)
+    return _mean(values[~np.isnan(values)])
+
+
+def _exact_memorization(record: Record) -> Floats:
+    return record.means("correct", where=record.columns["content"].astype(bool))
+
+
+def _extraction_strength(record: Record) -> Floats:
+    """F5: never below 1/T, and 0 for an empty answer."""
+    length = record.counts(record.columns["content"].astype(bool))
+    return np.where(length > 0, np.maximum(1, suffix(record)) / np.maximum(length, 1), 0.0)
 
 
 def _rouge(record: Record) -> float:

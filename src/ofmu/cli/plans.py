@@ -30,7 +30,9 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
 
 def _model(plan: Mapping[str, Any]) -> str:
     trained = plan.get("trained")
-    size = f"{count(plan.get('parameters'))} parameters"
+    if plan.get("parameters") is None:
+        return f"{plan.get('model')}: {plan.get('modality')}"
+    size = f"{count(plan['parameters'])} parameters"
     if trained is not None and trained != plan.get("parameters"):
         size += f", {count(trained)} trained"
     method = f"{plan['method']} on " if plan.get("method") else ""

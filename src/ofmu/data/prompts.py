@@ -118,7 +118,7 @@ def tokenised_prompts(
     expected: Sequence[int] | None = None,
     clusters: Sequence[str] | None = None,
 ) -> Prompts:
-    """Prompts that are texts already, tokenised as they stand, trailing spaces too; ids are "0", "1" …
+    """Prompts that are texts already, tokenised as they stand, trailing spaces too; their ids are "0", "1" and so on.
 
     Args:
         texts: without a chat template; special tokens are added as the tokenizer does.

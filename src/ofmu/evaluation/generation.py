@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from ofmu.data.prompts import Prompts
 from ofmu.engine.forward import innermost
 from ofmu.engine.modes import evaluating
 from ofmu.errors import InputError
+from ofmu.evaluation import key_values
 from ofmu.models.folders import context_of
 from ofmu.models.quiet import quiet
 
-_SEGMENT = 16  # new tokens between two looks at which rows have ended and can leave the batch
+_SEGMENT = 8  # new tokens between two looks at which rows have ended and leave the batch
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,12 @@ def generate(
 ) -> Generations:
     """Let a language model answer every prompt, with its own ``generate`` and its key–value cache.
 
-    Batches hold prompts whose true answers are of like length, longest first, padded on the left. Rows whose answer
-    has ended leave the batch. The settings of the model's generation configuration (penalties, temperature …) do not
-    apply, only its end tokens do, with those of the prompts. A greedy answer is the likeliest token at each step,
-    the lowest id among equals; a sampled one inverts the distribution function at numbers of its own, so that
-    neither depends on the batch beyond rounding. No random state is read or changed; modules get their modes back.
+    Prompts are padded on the left, those with the longest true answers come first. An answer that has ended leaves the
+    batch and another prompt takes its place (where the model's cache allows it). The settings of the model's
+    generation configuration (penalties, temperature …) do not apply, only its end tokens do, with those of the
+    prompts. A greedy answer is the likeliest token at each step, the lowest id among equals; a sampled one inverts
+    the distribution function at numbers of its own, so that neither depends on the batch beyond rounding. No random
+    state is read or changed; modules get their modes back.
 
     Args:
         model: a causal language model of ``transformers``, also with an adapter.
@@ -130,11 +133,10 @@ def generate(
     tokens: list[list[NDArray[np.int32]]] = [[np.zeros(0, np.int32)] * n for _ in prompts.ids]
     cut, broken = np.zeros((2, len(prompts), n), dtype=bool)
     with evaluating(model), torch.no_grad(), quiet(), _plain(inner, prompts):
-        for start in range(0, len(rows), batch_size):
-            chosen = rows[start : start + batch_size]
-            batch = _Batch(inner, prompts, chosen, limits, sample, torch.device(device))
-            for (index, number), answer, ended, bad in zip(chosen, *batch.run(), strict=True):
-                tokens[index][number], cut[index, number], broken[index, number] = answer, not ended, bad
+        job = _Job(inner, prompts, rows, limits, sample, torch.device(device))
+        for place, answer, ended, bad in job.run(batch_size):
+            index, number = rows[place]
+            tokens[index][number], cut[index, number], broken[index, number] = answer, not ended, bad
     return Generations(prompts.ids, prompts.clusters, tuple(map(tuple, tokens)), cut, broken, max_new_tokens, sample)
 
 
@@ -179,8 +181,81 @@ def _as_list(value: int | Sequence[int] | None) -> Sequence[int]:
     return () if value is None else (value,) if isinstance(value, int) else value
 
 
-class _Batch:
-    """Answers that are generated together; rows leave when they have ended."""
+@dataclass(eq=False)
+class _Rows:
+    """B answers on their way.
+
+    Args:
+        places: (B,) which rows of the whole job they are.
+        ids: (B, W) prompts and what has been generated, padded on the left.
+        mask: (B, W), 0 on padding.
+        count: (B,) tokens generated.
+        broken: (B,) bool: logits were not finite.
+        uniform: (B, max) numbers that draw the tokens; None: greedy.
+        cache: keys and values of all columns but the last; None: none.
+    """
+
+    places: Tensor
+    ids: Tensor
+    mask: Tensor
+    count: Tensor
+    broken: Tensor
+    uniform: Tensor | None
+    cache: Any = None
+
+    def advance(self, model: Any, steps: int, sample: Sampling | None) -> None:
+        """Generate at most so many tokens more; fewer if all rows end."""
+        width = self.ids.shape[1]
+        choice = _Choice(self) if sample is None else _Draw(self, sample)
+        found = model.generate(
+            input_ids=self.ids,
+            attention_mask=self.mask,
+            past_key_values=self.cache,
+            max_new_tokens=steps,
+            logits_processor=LogitsProcessorList([choice]),
+        )
+        self.ids, self.cache = found.sequences, found.get("past_key_values")
+        fresh = self.ids.shape[1] - width
+        self.mask = functional.pad(self.mask, (0, fresh), value=1)
+        self.count = self.count + fresh
+
+    def select(self, places: Tensor) -> _Rows:
+        """These rows, columns that are padding in all of them cut off."""
+        mask = self.mask[places]
+        width = int(mask.sum(dim=1).max()) if key_values.can_join(self.cache) else mask.shape[1]
+        return _Rows(
+            self.places[places],
+            self.ids[places][:, -width:],
+            mask[:, -width:],
+            self.count[places],
+            self.broken[places],
+            None if self.uniform is None else self.uniform[places],
+            key_values.select(self.cache, places, width - 1),
+        )
+
+    def joined(self, other: _Rows) -> _Rows:
+        """Both, the shorter padded on the left."""
+        width = max(self.ids.shape[1], other.ids.shape[1])
+
+        def both(first: Tensor, second: Tensor) -> Tensor:
+            return torch.cat([functional.pad(part, (width - part.shape[1], 0)) for part in (first, second)])
+
+        uniform = None
+        if self.uniform is not None and other.uniform is not None:
+            uniform = torch.cat([self.uniform, other.uniform])
+        return _Rows(
+            torch.cat([self.places, other.places]),
+            both(self.ids, other.ids),
+            both(self.mask, other.mask),
+            torch.cat([self.count, other.count]),
+            torch.cat([self.broken, other.broken]),
+            uniform,
+            key_values.joined(self.cache, other.cache),
+        )
+
+
+class _Job:
+    """All answers of a call: rows enter the batch as others leave it."""
 
     def __init__(
         self,
@@ -191,78 +266,65 @@ class _Batch:
         sample: Sampling | None,
         device: torch.device,
     ) -> None:
-        self.model = model
-        self.ids, self.mask = (part.to(device) for part in prompts.batch([index for index, _ in rows]))
-        self.width = self.ids.shape[1]
-        self.limits = torch.tensor([int(limits[index]) for index, _ in rows])
-        self.choice = _Choice(self.width, len(rows), device)
-        if sample is not None:
-            count = int(self.limits.max())
-            drawn = [sample.numbers(prompts.ids[index], number, count) for index, number in rows]
-            self.choice = _Draw(self.width, sample, torch.from_numpy(np.stack(drawn)).to(device))
+        self.model, self.prompts, self.rows, self.sample, self.device = model, prompts, rows, sample, device
+        self.limits = torch.tensor([int(limits[index]) for index, _ in rows], device=device)
         ends = _as_list(model.generation_config.eos_token_id)
         self.ends = torch.tensor(list(ends), dtype=torch.long, device=device)
 
-    def run(self) -> tuple[list[NDArray[np.int32]], list[bool], list[bool]]:
-        """Of each row its tokens, whether it ended by itself, and whether logits were not finite."""
-        total = len(self.limits)
-        answers: list[NDArray[np.int32]] = [np.zeros(0, np.int32)] * total
-        ended, broken = [False] * total, [False] * total
-        rows, cache = torch.arange(total), None
-        while len(rows):
-            done = self.ids.shape[1] - self.width
-            found = self._segment(int(self.limits[rows].min()) - done, cache)
-            new = found.sequences[:, self.width :]
-            stops = torch.isin(new, self.ends).cpu()
-            stopped = stops.any(dim=1)
-            out = stopped | (self.limits[rows] <= new.shape[1])
-            for place in out.nonzero()[:, 0].tolist():
-                row = int(rows[place])
-                length = int(stops[place].int().argmax()) if stopped[place] else int(self.limits[row])
-                answers[row] = new[place, :length].cpu().numpy().astype(np.int32)
-                ended[row], broken[row] = bool(stopped[place]), bool(self.choice.broken[place])
-            rows, cache = rows[~out], self._leave(found, ~out)
-        return answers, ended, broken
+    def run(self, batch_size: int) -> Iterator[tuple[int, NDArray[np.int32], bool, bool]]:
+        """Number of a row, its tokens, whether it ended by itself, whether its logits were not finite."""
+        waiting, active = 0, None
+        while active is not None or waiting < len(self.rows):
+            free = batch_size - (0 if active is None else len(active.places))
+            may_enter = active is None or (4 * free >= batch_size and key_values.can_join(active.cache))
+            if waiting < len(self.rows) and may_enter:
+                entering = self._entering(range(waiting, min(waiting + free, len(self.rows))))
+                waiting += len(entering.places)
+                left = yield from self._step(entering, 1)
+                if left is not None:
+                    active = left if active is None else active.joined(left)
+            elif active is not None:
+                active = yield from self._step(active, _SEGMENT)
 
-    def _segment(self, room: int, cache: Any) -> Any:
-        return self.model.generate(
-            input_ids=self.ids,
-            attention_mask=self.mask,
-            past_key_values=cache,
-            max_new_tokens=min(_SEGMENT, room),
-            logits_processor=LogitsProcessorList([self.choice]),
-        )
+    def _entering(self, places: range) -> _Rows:
+        rows = [self.rows[place] for place in places]
+        ids, mask = (part.to(self.device) for part in self.prompts.batch([index for index, _ in rows]))
+        uniform = None
+        if self.sample is not None:
+            most = int(self.limits.max())
+            drawn = [self.sample.numbers(self.prompts.ids[index], number, most) for index, number in rows]
+            uniform = torch.from_numpy(np.stack(drawn)).to(self.device)
+        count = torch.zeros(len(rows), dtype=torch.long, device=self.device)
+        return _Rows(torch.tensor(places, device=self.device), ids, mask, count, count.bool(), uniform)
 
-    def _leave(self, found: Any, stay: Tensor) -> Any:
-        """Keep the rows that go on; their cache, or None for a model whose cache cannot be cut into rows."""
-        places = stay.nonzero()[:, 0].to(self.ids.device)
-        sequences = found.sequences[places]
-        fresh = sequences.shape[1] - self.mask.shape[1]
-        self.mask = torch.cat([self.mask[places], self.mask.new_ones(len(places), fresh)], dim=1)
-        self.ids = sequences
-        self.choice.select(places)
-        cache = found.get("past_key_values")
-        if not hasattr(cache, "batch_select_indices"):
-            return None
-        if len(places) < len(stay):
-            cache.batch_select_indices(places)
-        return cache
+    def _step(self, rows: _Rows, most: int) -> Generator[tuple[int, NDArray[np.int32], bool, bool], None, _Rows | None]:
+        """Go on for a segment; give the answers that are done and return the rows that are not."""
+        limits = self.limits[rows.places]
+        width, before = rows.ids.shape[1], rows.count
+        rows.advance(self.model, min(most, int((limits - before).min())), self.sample)
+        stops = torch.isin(rows.ids[:, width:], self.ends)
+        stopped = stops.any(dim=1)
+        done = stopped | (rows.count >= limits)
+        length = torch.where(stopped, before + stops.int().argmax(dim=1), rows.count)
+        for row in done.nonzero()[:, 0].tolist():
+            start = rows.ids.shape[1] - int(rows.count[row])
+            answer = rows.ids[row, start : start + int(length[row])].cpu().numpy().astype(np.int32)
+            yield int(rows.places[row]), answer, bool(stopped[row]), bool(rows.broken[row])
+        if not done.any():
+            return rows
+        return None if done.all() else rows.select((~done).nonzero()[:, 0])
 
 
 class _Choice(LogitsProcessor):
     """Greedy: leaves the scores as they are and notes rows whose scores are not finite."""
 
-    def __init__(self, width: int, rows: int, device: torch.device) -> None:
-        self.width = width
-        self.broken = torch.zeros(rows, dtype=torch.bool, device=device)
+    def __init__(self, rows: _Rows) -> None:
+        self.rows = rows
+        self.width = rows.ids.shape[1]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        self.broken |= ~scores.amax(dim=1).isfinite()  # NaN wins a maximum; −inf alone would be no distribution
+        self.rows.broken = self.rows.broken | ~scores.amax(dim=1).isfinite()  # NaN wins a maximum
         return scores
-
-    def select(self, places: Tensor) -> None:
-        """Keep these rows."""
-        self.broken = self.broken[places]
 
 
 class _Draw(_Choice):
@@ -271,24 +333,21 @@ class _Draw(_Choice):
     The token is the first whose cumulated probability exceeds u · total, u the row's number for this step.
     """
 
-    def __init__(self, width: int, sample: Sampling, uniform: Tensor) -> None:
-        super().__init__(width, len(uniform), uniform.device)
-        self.sample, self.uniform = sample, uniform
+    def __init__(self, rows: _Rows, sample: Sampling) -> None:
+        super().__init__(rows)
+        self.sample, self.before = sample, rows.count
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().__call__(input_ids, scores)
-        step = input_ids.shape[1] - self.width
+        assert self.rows.uniform is not None
+        step = self.before + (input_ids.shape[1] - self.width)
         p = (scores.double() / self.sample.temperature).softmax(dim=1)  # (B, V)
         if self.sample.top_p < 1:
             p = _nucleus(p, self.sample.top_p)
         cumulated = p.nan_to_num().cumsum(dim=1)
-        target = self.uniform[:, step : step + 1] * cumulated[:, -1:]
+        target = self.rows.uniform.gather(1, step[:, None]) * cumulated[:, -1:]
         token = torch.searchsorted(cumulated, target, right=True).clamp_max(scores.shape[1] - 1)
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
-
-    def select(self, places: Tensor) -> None:
-        super().select(places)
-        self.uniform = self.uniform[places]
 
 
 def _nucleus(p: Tensor, top_p: float) -> Tensor:

@@ -133,11 +133,11 @@ def tofu_legacy(log: Mapping[str, Any]) -> Sets:
 
 
 def by_task(rows: Iterable[Mapping[str, Any]]) -> Sets:
-    """A table of TOFU, a row an example: ``task``, ``index`` and
+    """A table of TOFU, a row an example.
 
-    - of open-unlearning ``prob``, ``avg_loss``, ``ref_prob``, ``ref_avg_loss``, ``wrong_prob``, ``wrong_avg_loss``, three
-      ROUGE values, ``exact_memorization``, ``extraction_strength``; or
-    - of the first harness ``gt_avg_loss``, ``gt_tokens``, ``ref_avg_loss``, ``wrong_avg_loss``, two ROUGE values.
+    It has ``task`` (the set), ``index``, and of open-unlearning ``prob``, ``avg_loss``, ``ref_prob``, ``ref_avg_loss``,
+    ``wrong_prob``, ``wrong_avg_loss``, three ROUGE values, ``exact_memorization``, ``extraction_strength``; of the
+    first harness ``gt_avg_loss``, ``gt_tokens``, ``ref_avg_loss``, ``wrong_avg_loss``, two ROUGE values.
     """
     found: Sets = {}
     for row in rows:

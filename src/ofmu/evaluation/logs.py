@@ -34,16 +34,19 @@ ROWS_AN_AUTHOR = 20
 """Questions about one author of TOFU; they stand together."""
 
 AUTHORED = ("forget", "retain", "holdout")
-"""Sets of TOFU with authors, and with answers in other words."""
+"""Sets of TOFU that are about its authors."""
 
 _SET = re.compile(r"[a-z][a-z0-9_]*")
 
 FROM_ROWS = ("exact_memorization", "extraction_strength", "mia_zlib", "mia_min_k", "mia_min_k_plus_plus")
 """Metrics whose values are in the log or nowhere: the rows of a log cannot tell them."""
 
+PUBLIC_FORMS = ("extraction_strength", "gradnorm")
+"""Values that other tools define otherwise than METRICS.md does."""
+
 LOGGED = (
-    "values that the other tool worked out are taken as they are: extraction strength is at least 1/T there, gradient "
-    "norms are means over tensors"
+    "what the other tool worked out is taken as it is: extraction strength is at least 1/T there, and the gradient "
+    "norm a mean over tensors"
 )
 AUTHORS = f"examples {ROWS_AN_AUTHOR} to an author, as TOFU has them, are resampled together"
 
@@ -92,8 +95,8 @@ def read_log(path: str | os.PathLike[str]) -> Log:
             records |= _records(name, sets[name], model, authors=name in AUTHORED and not muse)
     except (TypeError, ValueError) as error:
         raise InputError(f"log {file} has a value that is no number: {error}") from error
-    notes = (LOGGED,) if muse else (LOGGED, AUTHORS)
-    return Log(file, "MUSE" if muse else "TOFU", records, notes)
+    taken = [LOGGED] if any(name in columns for columns in sets.values() for name in PUBLIC_FORMS) else []
+    return Log(file, "MUSE" if muse else "TOFU", records, tuple(taken if muse else [*taken, AUTHORS]))
 
 
 # Files
@@ -135,8 +138,8 @@ def _read_table(file: Path) -> Sets:
         if needed <= set(table.column_names):
             return read(table.to_pylist())
     raise InputError(
-        f"log {file} has the columns {', '.join(table.column_names)}; a log has task, index, avg_loss (or gt_avg_loss), "
-        "or metric, index, score, or set, index, mia_loss"
+        f"log {file} has the columns {', '.join(table.column_names)}; a log has task, index and avg_loss or "
+        "gt_avg_loss, or metric and index, or set, index and mia_loss"
     )
 
 
@@ -151,7 +154,7 @@ def _records(name: str, columns: Columns, model: str, *, authors: bool) -> dict[
     made = {name: _record(name, ids, clusters, columns, _facts(columns, ids), model)}
     for view in ("paraphrased", "wrong"):
         own = {key.removeprefix(f"{view}_"): values for key, values in columns.items() if key.startswith(f"{view}_")}
-        if own and (view == "wrong" or name in AUTHORED):  # elsewhere the "other words" are the answer itself
+        if own and own.get("loss") != columns.get("loss"):  # some tables repeat the answer itself in that place
             flat, of = _flat(own)
             facts = _known(flat, tuple(of), ("probability",)) if "probability" in flat else {}
             made[f"{name}-{view}"] = _record(

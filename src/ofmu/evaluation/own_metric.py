@@ -49,6 +49,6 @@ def with_further(names: Iterable[str]) -> list[type[Metric]]:
         own = file_name(kind)
         if known.setdefault(own, kind) is not kind:
             raise InputError(
-                f"metric '{name}' would be called '{own}' as its file is, and there is one of that name; rename the file"
+                f"metric '{name}' would be called '{own}' after its file, and that name is taken; rename the file"
             )
     return list(known.values())

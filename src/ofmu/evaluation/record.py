@@ -50,8 +50,10 @@ class Record:
 
     Columns of text: ``position`` (number of the token among the scored ones, from 0), ``nll`` (−log p of the
     true token, nats), ``z`` ((log p − μ)/σ, the true token's log-probability standardised over the vocabulary, for
-    min-k++), ``correct`` (it was the most likely one), ``content`` (it belongs to S⁻: no end-of-turn token). Columns of
-    images: ``label``, ``predicted``, ``nll`` (−log p_y, nats), ``confidence`` (p_y), ``entropy``, ``modified_entropy`` (nats) and ``margin`` (φ, the logit-scaled confidence).
+    min-k++), ``correct`` (it was the most likely one), ``content`` (it belongs to S⁻: no end-of-turn token).
+
+    Columns of images: ``label``, ``predicted``, ``nll`` (−log p_y, nats), ``confidence`` (p_y), ``entropy``,
+    ``modified_entropy`` (nats) and ``margin`` (φ, the logit-scaled confidence).
 
     Args:
         modality: ``"text"`` or ``"image"``.

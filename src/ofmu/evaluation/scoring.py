@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -15,12 +13,12 @@ from torch.nn import functional
 from ofmu.data.images import ImageSet
 from ofmu.data.tokens import TokenSet
 from ofmu.engine.forward import rows_with_content
+from ofmu.engine.modes import evaluating
 from ofmu.evaluation.record import COLUMNS, Modality, Record
+from ofmu.evaluation.token_statistics import token_statistics
 from ofmu.losses.rows import Rows
 
 _FLOOR = 1e-30  # arguments of logarithms in the modified entropy
-_LEAST_VARIANCE = 1e-6  # of the log-probabilities over the vocabulary, in min-k++
-_CHUNK = 1 << 22  # logits whose log-softmax is in memory at once
 
 
 def score(
@@ -55,7 +53,7 @@ def score(
     order = np.argsort(-np.asarray(encoded.lengths), kind="stable") if text else np.arange(len(encoded))
     pieces: list[tuple[NDArray[np.int64], dict[str, NDArray]]] = []
     classes = 0
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             rows, content = rows_with_content(model, encoded.batch([int(index) for index in chosen]).to(device))
@@ -87,32 +85,14 @@ def token_facts(rows: Rows, content: Tensor) -> dict[str, NDArray]:
     example = rows.example.cpu().numpy()
     first = np.unique(example, return_index=True, return_inverse=True)
     position = np.arange(len(example)) - first[1][first[2]]
-    log_p, z = _standardised(rows)
+    log_p, z, correct = token_statistics(rows.logits, rows.labels)
     return {
         "position": position.astype(np.int32),
         "nll": -log_p.cpu().double().numpy(),
         "z": z.cpu().double().numpy(),
-        "correct": (rows.logits.argmax(dim=1) == rows.labels).cpu().numpy(),  # the first of equals: lowest token id
+        "correct": correct.cpu().numpy(),
         "content": content.cpu().numpy(),
     }
-
-
-def _standardised(rows: Rows) -> tuple[Tensor, Tensor]:
-    """Log p of the true token and z = (log p − μ)/σ, both (R,), in chunks of rows.
-
-    μ = Σ_v p log p, σ² = Σ_v p (log p)² − μ², at least 1e-6 (METRICS.md §4, min-k++).
-    """
-    height = max(1, _CHUNK // rows.logits.shape[1])
-    own, scaled = [], []
-    for logits, labels in zip(rows.logits.split(height), rows.labels.split(height)):
-        log_p = logits.log_softmax(dim=1)
-        p = log_p.exp()
-        weighted = torch.where(p > 0, p * log_p, 0.0)  # 0 · (−∞) = 0
-        mean = weighted.sum(dim=1)
-        variance = torch.where(p > 0, weighted * log_p, 0.0).sum(dim=1) - mean**2
-        own.append(log_p.gather(1, labels[:, None])[:, 0])
-        scaled.append((own[-1] - mean) / variance.clamp_min(_LEAST_VARIANCE).sqrt())
-    return torch.cat(own), torch.cat(scaled)
 
 
 def image_facts(rows: Rows) -> dict[str, NDArray]:
@@ -152,18 +132,6 @@ def _excluded(encoded: TokenSet) -> dict[str, str]:
     """Why examples have no row."""
     reasons = dict.fromkeys(encoded.dropped, "no token of the answer can be scored")
     return reasons | dict.fromkeys(encoded.too_long, "the answer does not fit into the model's context")
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode, and afterwards for each module the mode it was in."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _in_order(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal
-
-import torch
-from torch import Tensor
 
 from ofmu.core.algorithm import Inner, Outer, inner, outer
 from ofmu.core.derivatives import Derivatives
@@ -19,29 +16,15 @@ from ofmu.core.similarity import make as make_similarity
 from ofmu.core.vector import Vector
 from ofmu.engine.balance import Balance
 from ofmu.engine.checks import Check
-from ofmu.engine.forward import Batch
 from ofmu.engine.loss import BatchLoss
 from ofmu.engine.method import Method, Process, StepRecord
+from ofmu.engine.objective import Objective, forget_objective
 from ofmu.engine.optimiser import TwoSided
-from ofmu.engine.reference import sums_of
 from ofmu.engine.task import Task
 from ofmu.engine.weighted_sum import TINY
 from ofmu.errors import InputError
-from ofmu.losses import Rows, level, nll, npo, removal
+from ofmu.losses import nll
 from ofmu.ranges import Range
-
-
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """The forget loss F to be minimised; the paper's L_f, to be raised, is −F."""
-
-    name: Literal["auto", "level", "nll", "npo", "removal"] | None = None
-    """`level`: each example to the loss of unseen data; `removal`: whole classes to chance; `auto`: the one of these
-    two that fits the data; `nll`: the paper's plain ascent; `npo`."""
-    width: Annotated[float, Range(gt=0)] = 1.0
-    """`level`: distance to the level, in nats, beyond which the pull no longer grows."""
-    beta: Annotated[float, Range(gt=0)] = 0.1
-    """`npo`: the inverse temperature."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,7 +234,7 @@ class Rounds(Process):
     def __init__(self, task: Task, options: Settings):
         self._task, self._options = task, options
         self._derivatives = task.derivatives(options.derivatives)
-        self._objective = _objective(task, options.objective)
+        self._objective = forget_objective(task, options.objective)
         self._optimiser = TwoSided(task.parameters, kind=options.optimiser, states=options.optimiser_states)
         self._balance = Balance(options.lambda_eff, options.retain_band)
         self._schedule: Schedule = (
@@ -412,28 +395,3 @@ def _similarity(options: Settings) -> Similarity | None:
     if options.similarity == "squared_hinge":
         return SquaredHinge(options.margin)
     return make_similarity(options.similarity)
-
-
-def _objective(task: Task, options: Objective) -> tuple[Callable[[Rows, Batch], Tensor], Literal["tokens", "examples"]]:
-    """F and its reduction."""
-    name = options.name
-    if name == "auto":
-        name = "level" if task.removed is None else "removal"
-    if name == "nll":
-        return lambda rows, _: -nll(rows), "tokens"
-    if name == "npo":
-        reference = sums_of(task)
-        return lambda rows, _: npo(rows, reference(rows), options.beta), "examples"
-    if name == "removal":
-        removed = task.removed
-        assert removed is not None  # see OFMU.check
-        chance = float(removed.double().mean())
-        return lambda rows, _: removal(rows, removed.to(rows.logits.device), chance), "examples"
-    levels = task.levels
-    assert name == "level"
-    assert levels is not None  # see OFMU.check
-
-    def to_level(rows: Rows, _: Batch) -> Tensor:
-        return level(rows, torch.tensor(levels.of(rows.ids), device=rows.logits.device), options.width)
-
-    return to_level, "examples"

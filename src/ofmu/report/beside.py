@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from ofmu.report.frame import LETTER, Frame, tone
 from ofmu.report.svg import element
 from ofmu.report.words import brief
 
 Point = tuple[float, float]
+Floats = NDArray[np.float64]
 _TALL = 13.0  # height of a label's box
 _LONGEST = 26  # letters
-_OFFSETS = (14.0, -6.0, 28.0, -20.0, 44.0, 60.0, 76.0, 92.0, 108.0, 124.0)  # of the baseline from the curve
+_ALONE = 6.0  # nearer to another curve than this, a point is no place to name one
+_OFFSETS = (14.0, 4.0, -6.0, 28.0, -20.0, 44.0, 60.0, 76.0, 92.0, 108.0, 124.0)  # of the baseline from the curve
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,11 @@ class _Box:
         across = self.right < other.left or other.right < self.left
         return across or self.bottom < other.top or other.bottom < self.top
 
-    def holds(self, point: Point) -> bool:
-        return self.left <= point[0] <= self.right and self.top <= point[1] <= self.bottom
+    def distances(self, points: Floats) -> Floats:
+        """Of points (n, 2) from the box: (n,), 0 inside."""
+        across = np.maximum(0, np.maximum(self.left - points[:, 0], points[:, 0] - self.right))
+        along = np.maximum(0, np.maximum(self.top - points[:, 1], points[:, 1] - self.bottom))
+        return np.hypot(across, along)
 
 
 def place_labels(frame: Frame, curves: Sequence[tuple[str, str, Sequence[Point]]]) -> list[Markup]:
@@ -44,12 +52,13 @@ def place_labels(frame: Frame, curves: Sequence[tuple[str, str, Sequence[Point]]
         Texts, and thin leaders for those that stand away from their curve; a curve for which there is no room gets
         none (its tooltip still names it).
     """
-    everywhere = [point for _, _, points in curves for point in _dense(points)]
+    dense = [_dense(points) for _, _, points in curves]
     taken: list[_Box] = []
     parts: list[Markup] = []
-    for label, colour, points in curves:
+    for index, (label, colour, _) in enumerate(curves):
         words = brief(label, _LONGEST)
-        found = _best(frame, len(words) * LETTER, _dense(points), everywhere, taken)
+        others = np.concatenate([points for other, points in enumerate(dense) if other != index] or [np.empty((0, 2))])
+        found = _best(frame, len(words) * LETTER, dense[index], others, taken)
         if found is None:
             continue
         box, anchor = found
@@ -63,30 +72,33 @@ def place_labels(frame: Frame, curves: Sequence[tuple[str, str, Sequence[Point]]
     return parts
 
 
-def _best(
-    frame: Frame, wide: float, own: Sequence[Point], everywhere: Sequence[Point], taken: Sequence[_Box]
-) -> tuple[_Box, Point] | None:
-    """The box with the fewest points of curves below it, and the point that it belongs to."""
+def _best(frame: Frame, wide: float, own: Floats, others: Floats, taken: Sequence[_Box]) -> tuple[_Box, Point] | None:
+    """The box that is nearest to its curve, with the fewest points of other curves near it, and its point there."""
     best: tuple[float, _Box, Point] | None = None
-    for x, y in own[:: max(1, len(own) // 24)]:
+    for x, y in own[:: max(1, len(own) // 24)].tolist():
+        shared = float(np.hypot(*(others - (x, y)).T).min(initial=math.inf)) < _ALONE
         for offset in _OFFSETS:
-            for left in (x + 4, x - wide - 4):
+            for left in (x + 4, x - wide - 4, x - wide / 2):
                 box = _Box(left, y + offset - _TALL + 3, left + wide + 2, y + offset + 3)
-                inside = box.left > frame.left and box.right < frame.right
-                if not inside or box.top < frame.top or box.bottom > frame.bottom - 2:
+                if not _inside(frame, box) or not all(box.apart(other) for other in taken):
                     continue
-                if not all(box.apart(other) for other in taken):
-                    continue
-                cost = 3.0 * sum(map(box.holds, everywhere)) + abs(offset) / 10
+                away, near = box.distances(others), box.distances(own)
+                cost = 4 * int((away == 0).sum()) + int((near == 0).sum()) + abs(offset) / 6 + 16 * shared
+                cost += 8 * (away.min(initial=math.inf) < near.min() + 2)  # it would seem to name another curve
                 if best is None or cost < best[0]:
                     best = (cost, box, (x, y))
     return None if best is None else best[1:]
 
 
-def _dense(points: Sequence[Point], step: float = 6.0) -> list[Point]:
-    """The curve as points at most ``step`` apart, so that no box slips between two of them."""
+def _inside(frame: Frame, box: _Box) -> bool:
+    across = box.left > frame.left + 2 and box.right < frame.right
+    return across and box.top >= frame.top and box.bottom <= frame.bottom - 2
+
+
+def _dense(points: Sequence[Point], step: float = 6.0) -> Floats:
+    """The curve as points (n, 2) at most ``step`` apart, so that no box slips between two of them."""
     dense: list[Point] = list(points[:1])
-    for (x1, y1), (x2, y2) in zip(points, points[1:]):
+    for (x1, y1), (x2, y2) in itertools.pairwise(points):
         parts = max(1, math.ceil(math.hypot(x2 - x1, y2 - y1) / step))
         dense += [(x1 + (x2 - x1) * k / parts, y1 + (y2 - y1) * k / parts) for k in range(1, parts + 1)]
-    return dense
+    return np.array(dense)

@@ -10,7 +10,7 @@ from ofmu.report import course, names
 from ofmu.report.charts import Course, Curve, Interval, Place, Sample, distributions, intervals, plane, roc
 from ofmu.report.figure import Figure
 from ofmu.report.frame import Mark
-from ofmu.report.headline import MAIN_ROLES, Table
+from ofmu.report.headline import MAIN_ROLES, Line, Table
 from ofmu.report.membership import loss_attack
 from ofmu.report.words import finite, listed, number
 
@@ -23,6 +23,8 @@ MARKS: dict[str, Mark] = {
     "base": "square",
 }
 _MOST_METRICS = 9
+_MOST_OF_A_GROUP = 4
+_MOST_ATTACKS = 2  # their curves are drawn too
 _BESIDE_THE_VERDICT = (
     "forget_loss",
     "forget_accuracy",
@@ -178,12 +180,9 @@ def _point(role: str, which: str, per_example: Distributions, table: Table | Non
 
 
 def metric_charts(table: Table | None) -> list[Figure]:
-    """One small chart a metric, its values and intervals under every model; the first nine metrics."""
+    """One small chart a metric, its values and intervals under every model: the first of each group, nine in all."""
     figures = []
-    for line in table.lines() if table else ():
-        known = [cell for cell in line.cells if cell.value is not None]
-        if len(known) < 2 or len(figures) == _MOST_METRICS:
-            continue
+    for line in _charted(table):
         rows = [
             Interval(short(cell.role), cell.value, cell.low, cell.high, cell.role, MARKS[cell.role])
             for cell in line.cells
@@ -192,6 +191,15 @@ def metric_charts(table: Table | None) -> list[Figure]:
         svg = intervals(rows, label=line.title, x_label=line.metric, target=target.value if target else None)
         figures.append(Figure(line.title, svg, line.hint))
     return figures
+
+
+def _charted(table: Table | None) -> list[Line]:
+    chosen: list[Line] = []
+    for _, lines in table.groups if table else ():
+        known = [line for line in lines if sum(cell.value is not None for cell in line.cells) >= 2]
+        attacks = sum(names.is_attack(line.metric) for line in known)
+        chosen += known[: _MOST_ATTACKS if attacks and attacks == len(known) else _MOST_OF_A_GROUP]
+    return chosen[:_MOST_METRICS]
 
 
 def short(role: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -21,12 +22,21 @@ _ALL_SHOWN = 1_000_000  # bytes of all shown examples together: the page stays b
 
 @dataclass(frozen=True)
 class Ranked:
-    """An example in the list of best remembered or worst damaged ones, its numbers in words."""
+    """An example in the list of best remembered or worst damaged ones, its numbers in words.
+
+    Args:
+        id: its id.
+        before: its score before unlearning.
+        after: the same after.
+        retrained: the same of the retrained model.
+        change: after minus before.
+    """
 
     id: str
     before: str
     after: str
     retrained: str
+    change: str
 
 
 @dataclass(frozen=True)
@@ -44,28 +54,43 @@ class Shown:
 
 
 def best_remembered(per_example: Distributions, ids: Mapping[str, Sequence[str]]) -> list[Ranked]:
-    """The ten forget examples whose loss is lowest after unlearning."""
+    """The ten forget examples that are likeliest after unlearning; scores are probabilities, exp(−loss)."""
     after = per_example.get("unlearned", {}).get("forget", ())
     order = sorted((value, index) for index, value in enumerate(after) if finite(value) is not None)
-    return [_ranked("forget", index, per_example, ids) for _, index in order[:_LISTED]]
+    return [_ranked("forget", index, per_example, ids, _probability) for _, index in order[:_LISTED]]
 
 
 def worst_damaged(per_example: Distributions, ids: Mapping[str, Sequence[str]]) -> list[Ranked]:
-    """The ten retain examples whose loss rose most; needs the losses before as well."""
+    """The ten retain examples whose loss rose most; needs the losses before as well. Scores are losses in nats."""
     before = per_example.get("original", {}).get("retain", ())
     after = per_example.get("unlearned", {}).get("retain", ())
     if len(before) != len(after):
         return []
     rises = [(b - a, index) for index, (b, a) in enumerate(zip(before, after)) if finite(b - a) is not None]
-    return [_ranked("retain", index, per_example, ids) for _, index in sorted(rises)[:_LISTED]]
+    return [_ranked("retain", index, per_example, ids, finite) for _, index in sorted(rises)[:_LISTED]]
 
 
-def _ranked(which: str, index: int, per_example: Distributions, ids: Mapping[str, Sequence[str]]) -> Ranked:
+def _probability(loss: object) -> float | None:
+    """exp(−loss): per token for text, of the label for images."""
+    known = finite(loss)
+    return None if known is None else math.exp(-known)
+
+
+def _ranked(
+    which: str,
+    index: int,
+    per_example: Distributions,
+    ids: Mapping[str, Sequence[str]],
+    score: Callable[[object], float | None],
+) -> Ranked:
     known = ids.get(which, ())
     name = shorten(str(known[index]), 80) if index < len(known) else f"row {count(index)} of the set, from 0"
     values = [per_example.get(role, {}).get(which, ()) for role in ("original", "unlearned", "retrained")]
-    before, after, retrained = (number(each[index]) if index < len(each) else NOT_MEASURED for each in values)
-    return Ranked(name, before, after, retrained)
+    scores = [score(each[index]) if index < len(each) else None for each in values]
+    before, after, _ = scores
+    change = NOT_MEASURED if before is None or after is None else number(after - before, signed=True)
+    said = [number(each) for each in scores]
+    return Ranked(name, said[0], said[1], said[2], change)
 
 
 def shown(examples: Sequence[ShownExample]) -> tuple[list[Shown], str]:

@@ -133,6 +133,11 @@ class Table:
         """How many lines there are besides."""
         return sum(len(lines) for _, lines in self.more)
 
+    @property
+    def others_text(self) -> str:
+        """What opens the table of the others."""
+        return f"All other scores, set by set: {counted(self.others, 'line')}"
+
 
 def tables(metrics: Mapping[str, Any]) -> list[Table]:
     """The tables of metrics.json: the ``correct`` mode first, each parity mode in a table of its own.
@@ -169,18 +174,23 @@ def _leading(lines: list[Line], scores: Sequence[Mapping[str, Any]]) -> tuple[li
     """The lines that a reader meets first, and the others; a short table is not taken apart."""
     given = [score.get("parts") for score in scores]
     listed_parts = [part for parts in given if isinstance(parts, Sequence) for part in parts]
-    parts = {str(part.get("name")) for part in listed_parts if isinstance(part, Mapping)}
+    parts = dict.fromkeys(str(part.get("name")) for part in listed_parts if isinstance(part, Mapping))
     wanted = {*names.HEADLINES, *_LOSSES, *parts}
     if len(lines) <= _SHORT or len(parts) == 0:
         return lines, []
-    return [x for x in lines if x.metric in wanted], [x for x in lines if x.metric not in wanted]
+    first = [x for x in lines if x.metric in wanted]
+    order = [*parts, *_LOSSES]
+    first.sort(key=lambda x: order.index(x.metric) if x.metric in order else -1)
+    return first, [x for x in lines if x.metric not in wanted]
 
 
 def _line(name: str, half: str, by_role: Mapping[str, Mapping[str, Any]], roles: Sequence[str]) -> Line:
     unlearned = by_role.get("unlearned", {})
     any_score = unlearned or next(iter(by_role.values()))
     gap_ends = _ends(unlearned.get("gap_interval"))
-    cells, common = _common([_cell(role, by_role, applies=name not in names.HEADLINES) for role in roles])
+    cells, common = _common(
+        [_cell(role, by_role, applies=name not in names.HEADLINES or role == "unlearned") for role in roles]
+    )
     basis = "" if name in names.HEADLINES else _basis(any_score, half)
     return Line(
         metric=name,
@@ -213,7 +223,8 @@ def _parts(parts: object) -> tuple[str, ...]:
         if finite(part.get("value")) is None:
             missing.setdefault(str(part.get("reason") or NOT_MEASURED), []).append(title)
             continue
-        values = [(names.ROLES[role], part.get(role)) for role in ("original", "unlearned", "retrained")]
+        roles = {"original": "before", "unlearned": "unlearned", "retrained": "retrained"}
+        values = [(words, part.get(role)) for role, words in roles.items()]
         known = [f"{number(value)} {role}" for role, value in values if finite(value) is not None]
         said = f"{title}: share {number(part['value'])}" + (f"; {listed(known)}" if known else "")
         found.append(said + _said_gap(part.get("gap"), _ends(part.get("gap_interval"))))

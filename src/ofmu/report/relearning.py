@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from ofmu.report import axes, evidence, names
@@ -17,14 +18,16 @@ from ofmu.report.svg import coordinate, drawing, titled
 from ofmu.report.words import brief, finite, number
 
 _MOST = 6  # charts
-_TAUGHT = {
+TAUGHT = {
     "cluster": "up to 20 forgotten examples that belong together",
     "5%": "5 % of the forgotten examples",
     "10%": "10 % of the forgotten examples",
     "all": "all forgotten examples",
     "retain": "retained examples only",
 }
+"""What was taught, in words."""
 Course = Sequence[float | None]
+Point = tuple[float, float, float]
 
 
 def figures(found: Mapping[str, Any]) -> list[Figure]:
@@ -52,7 +55,7 @@ def _figure(
     courses = {role: course for role in MAIN_ROLES if (course := _mean(curves, role, len(steps))) is not None}
     if len(steps) < 2 or "unlearned" not in courses:
         return None
-    what = _TAUGHT.get(taught, taught)
+    what = TAUGHT.get(taught, taught)
     heading = f"Taught {what}: do the others come back?"
     words = f"Mean loss of the forgotten examples that were not taught. Taught: {what}"
     words += f", at {number(rate)} of the model's scale a step. " if several else ". "
@@ -72,10 +75,9 @@ def _mean(curves: Sequence[Mapping[str, Any]], role: str, length: int) -> Course
     if not own:
         return None
     stacked = [[finite(value) for value in course] for course in own]
-    means = [
-        None if any(course[k] is None for course in stacked) else float(np.mean([course[k] for course in stacked]))
-        for k in range(length)
-    ]
+    at_step = [[course[k] for course in stacked] for k in range(length)]
+    known = [[value for value in values if value is not None] for values in at_step]
+    means = [statistics.fmean(values) if len(values) == len(stacked) else None for values in known]
     return means if any(value is not None for value in means) else None
 
 
@@ -84,8 +86,14 @@ def _drawn(steps: Sequence[float], courses: Mapping[str, Course], heading: str) 
     x = axes.Axis(places[0], places[-1], False, tuple((p, f"{s:g}") for p, s in zip(places, steps)))
     known = [value for course in courses.values() for value in course if value is not None]
     keys = [Key(evidence.short(role), role, "dashed" if role == "original" else "line") for role in courses]
-    labels = {"x_label": "steps of teaching (doubling)", "y_label": "loss of the examples not taught, nats"}
-    frame = Frame(x, axes.fit([*known, 0.0], log=False), keys=keys, height=190, **labels)
+    frame = Frame(
+        x,
+        axes.fit([*known, 0.0], log=False),
+        x_label="steps of teaching (doubling)",
+        y_label="loss of the examples not taught, nats",
+        keys=keys,
+        height=190,
+    )
     if "retrained" in courses:
         frame.add(*_between(frame, places, courses["unlearned"], courses["retrained"]))
     for role, course in courses.items():
@@ -100,26 +108,37 @@ def _drawn(steps: Sequence[float], courses: Mapping[str, Course], heading: str) 
 
 
 def _between(frame: Frame, places: Sequence[float], ours: Course, other: Course) -> list[Markup]:
-    """The area where the unlearned model's loss lies below the retrained one's, step by step."""
-    parts = []
-    for (x1, u1, r1), (x2, u2, r2) in zip(zip(places, ours, other), list(zip(places, ours, other))[1:]):
+    """The area where the unlearned model's loss lies below the retrained one's: a shape for each stretch."""
+    points = list(zip(places, ours, other))
+    stretches: list[list[Point]] = []
+    for (x1, u1, r1), (x2, u2, r2) in itertools.pairwise(points):
         if u1 is None or r1 is None or u2 is None or r2 is None:
             continue
-        corners = _ahead((x1, u1, r1), (x2, u2, r2))
-        if corners:
-            drawn = "M" + "L".join(f"{coordinate(frame.across(x))} {coordinate(frame.down(y))}" for x, y in corners)
-            parts.append(titled("path", "relearning gap", d=drawn + "Z", class_="c-forget area"))
-    return parts
+        strip = _ahead((x1, u1, r1), (x2, u2, r2))
+        if strip is None:
+            continue
+        if stretches and stretches[-1][-1] == strip[0]:
+            stretches[-1].append(strip[1])
+        else:
+            stretches.append(list(strip))
+    return [_shape(frame, stretch) for stretch in stretches]
 
 
-def _ahead(a: tuple[float, float, float], b: tuple[float, float, float]) -> list[tuple[float, float]]:
-    """Corners of the part of a strip (x, u, r) → (x, u, r) where u < r."""
+def _shape(frame: Frame, stretch: Sequence[Point]) -> Markup:
+    corners = [(x, r) for x, _, r in stretch] + [(x, u) for x, u, _ in reversed(stretch)]
+    drawn = "L".join(f"{coordinate(frame.across(x))} {coordinate(frame.down(y))}" for x, y in corners)
+    return titled("path", "relearning gap", d=f"M{drawn}Z", class_="c-forget area")
+
+
+def _ahead(a: Point, b: Point) -> tuple[Point, Point] | None:
+    """The part of a strip (x, u, r) to (x, u, r) where u < r."""
     (x1, u1, r1), (x2, u2, r2) = a, b
     d1, d2 = r1 - u1, r2 - u2
     if d1 <= 0 and d2 <= 0:
-        return []
+        return None
     if d1 >= 0 and d2 >= 0:
-        return [(x1, r1), (x2, r2), (x2, u2), (x1, u1)]
+        return a, b
     share = d1 / (d1 - d2)
-    x, y = x1 + share * (x2 - x1), u1 + share * (u2 - u1)
-    return [(x1, r1), (x, y), (x1, u1)] if d1 > 0 else [(x, y), (x2, r2), (x2, u2)]
+    y = u1 + share * (u2 - u1)
+    cross = (x1 + share * (x2 - x1), y, y)
+    return (a, cross) if d1 > 0 else (cross, b)

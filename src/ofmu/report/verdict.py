@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ofmu.report import evidence, facts
+from ofmu.report.attacks import Section
 from ofmu.report.headline import Table
 from ofmu.report.words import count, duration, finite, shorten
 
@@ -20,7 +21,12 @@ _AGAINST = {
     ),
     "nothing": "There was no reference model: the numbers are shown, but not judged.",
 }
+_FIGURE = re.compile(r": (?:-?[\d.]+ before, )?-?[\d.]+ now\b")  # a sentence that states one measured figure
+_NOT_BROUGHT_BACK = re.compile(
+    r"^(Not shown: whether the knowledge can be brought back|None of these figures comes from)"
+)
 _BEGINNING = 280  # characters of the verdict that are set in large type
+_FEW = 5  # figures that may stand among the words
 _Answer = tuple[str, Literal["good", "bad", "open"]]
 # key → (question, (answer, tone) if true, if false, if null)
 _FINDINGS: dict[str, tuple[str, _Answer, _Answer, _Answer]] = {
@@ -46,6 +52,7 @@ class Card:
     Args:
         words: how the verdict begins, as evaluation put it.
         reasons: the sentences after that.
+        evidence: those among them that state a figure each, where they are too many to be read first.
         findings: forgotten, over-forgotten, utility kept.
         against: what the verdict rests on.
         figures: the numbers that belong beside it.
@@ -57,6 +64,7 @@ class Card:
 
     words: str
     reasons: list[str]
+    evidence: list[str]
     findings: list[Finding]
     against: str
     figures: list[str]
@@ -72,19 +80,28 @@ def card(
     manifest: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     table: Table | None,
+    attacks: Section | None = None,
 ) -> Card:
-    """The verdict card of a run; a run without a verdict says so."""
+    """The verdict card of a run; a run without a verdict says so.
+
+    Where attacks after unlearning were made, what came of them stands in the place of the sentence that none were.
+    """
     verdict = metrics.get("verdict") or {}
     found = [_finding(key, verdict.get(key)) for key in _FINDINGS]
     tones = {finding.tone for finding in found}
-    words, *reasons = _sentences(verdict.get("words"))
+    words, *stated = _sentences(verdict.get("words"))
+    reasons, figures = _apart(stated)
+    if attacks is not None:
+        reasons = [sentence for sentence in reasons if not _NOT_BROUGHT_BACK.match(sentence)]
+        reasons += [*attacks.words[:1], "What each attack brought back stands further down."]
     ended = manifest.get("ended")
     return Card(
         words=words,
         reasons=reasons,
         findings=found,
         against=_against(verdict),
-        figures=[] if reasons else evidence.in_figures(table),
+        evidence=figures,
+        figures=evidence.in_figures(table) if figures or not stated else [],
         cost=_cost(metrics, history),
         ended=shorten(ended, 400) if isinstance(ended, str) else "",
         facts=facts.main(config),
@@ -105,6 +122,14 @@ def _sentences(stated: object) -> list[str]:
     return [first, *others]
 
 
+def _apart(reasons: list[str]) -> tuple[list[str], list[str]]:
+    """The sentences that judge, and those that state one figure each, if those are many."""
+    figures = [sentence for sentence in reasons if _FIGURE.search(sentence)]
+    if len(figures) <= _FEW:
+        return reasons, []
+    return [sentence for sentence in reasons if sentence not in figures], figures
+
+
 def _against(verdict: Mapping[str, Any]) -> str:
     stated = str(verdict.get("against"))
     if stated not in _AGAINST or stated == "nothing":
@@ -121,6 +146,6 @@ def _finding(key: str, state: object) -> Finding:
 def _cost(metrics: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
     stated = facts.spent(metrics, history)
     gradients, seconds = finite(stated.get("gradients")), finite(stated.get("seconds"))
-    parts = [f"{count(gradients)} gradient evaluations"] if gradients is not None else []
+    parts = [f"{count(gradients)} gradient evaluations"] if gradients else []
     parts += [duration(seconds)] if seconds is not None else []
     return f"It cost {' and '.join(parts)}." if parts else ""

@@ -1,4 +1,4 @@
-"""The second pass over a model: it answers, and what its answers are worth goes into the records."""
+"""Further passes over a model: its answers, and its gradients; what they find goes into the records."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from dataclasses import dataclass, replace
 
 from ofmu.data.examples import TextExamples
 from ofmu.data.prompts import encode_prompts, prompt_room
+from ofmu.data.tokens import TokenSet
+from ofmu.engine.forward import Encoded
 from ofmu.engine.processes import Processes
 from ofmu.evaluation.answers import answer_facts, with_generations
 from ofmu.evaluation.generation import generate
+from ofmu.evaluation.gradient_norms import gradient_norms
 from ofmu.evaluation.record import Record
 from ofmu.models.loaded import Loaded
+from ofmu.runs.config import Evaluate
 from ofmu.runs.inputs import Sets
 
 
@@ -28,20 +32,55 @@ class Questions:
     max_new_tokens: int
 
 
-def questions(sets: Sets, records: Mapping[str, tuple[str, ...]], max_new_tokens: int) -> Questions:
+@dataclass(frozen=True)
+class Further:
+    """The passes after the first, alike for every model of an evaluation.
+
+    Args:
+        asked: what the models answer; None: nothing.
+        gradients_of: sets of which each example's gradient is measured, as tokens.
+        batch_size: answers at a time.
+    """
+
+    asked: Questions | None
+    gradients_of: Mapping[str, TokenSet]
+    batch_size: int
+
+    def add(self, records: Mapping[str, Record], loaded: Loaded, processes: Processes) -> dict[str, Record]:
+        """The records of one placed model with what these passes find."""
+        found = dict(records)
+        if self.asked is not None:
+            found = answered(found, loaded, self.asked, processes=processes, batch_size=self.batch_size)
+        for name, encoded in self.gradients_of.items():
+            norms = gradient_norms(loaded.model, encoded, device=processes.device)
+            found[name] = replace(found[name], facts={**found[name].facts, "gradnorm": norms})
+        return found
+
+
+def further(config: Evaluate, sets: Sets, chosen: Mapping[str, Encoded]) -> Further | None:
+    """What an evaluation of texts does after the first pass; None for images."""
+    if sets.encoded["forget"].modality != "text":
+        return None
+    asked = questions(sets, chosen, config.max_new_tokens) if config.generate else None
+    wanted = ("forget", "holdout") if config.gradient_norms else ()
+    tokens = {name: chosen[name] for name in wanted if name in chosen}
+    return Further(asked, tokens, config.batch_size)  # pyright: ignore[reportArgumentType]
+
+
+def questions(sets: Sets, chosen: Mapping[str, Encoded], max_new_tokens: int) -> Questions:
     """What is asked in an evaluation: every measured example that has a prompt, but the holdout's.
 
     Args:
         sets: all examples.
-        records: set → ids of the examples that are measured.
+        chosen: set → the examples that are measured.
         max_new_tokens: longest answer, in tokens.
     """
     found = {}
-    for name, ids in records.items():
+    for name, encoded in chosen.items():
         own = sets.examples.get(name)
         if name == "holdout" or not isinstance(own, TextExamples):
             continue
-        wanted = set(ids)
+        wanted = set(encoded.ids)
         rows = tuple(example for example in own.examples if example.id in wanted and example.prompt is not None)
         if rows:
             found[name] = replace(own, examples=rows)

@@ -28,6 +28,7 @@ from ofmu.models.scale import spectral_scale
 from ofmu.runs import manifest
 from ofmu.runs.attack_folder import AttackFolder, as_json, key_of
 from ofmu.runs.attacked_run import AttackedRun, read_run
+from ofmu.runs.brought_back import draw_attacks
 from ofmu.runs.directory import write_json
 from ofmu.runs.inputs import Sets, read_model, read_sets
 from ofmu.runs.listener import Listener, Silent
@@ -318,6 +319,7 @@ class _Underway:
             "environment": manifest.environment(str(self.ranks.device)),
             "notes": notes,
         }
+        draw_attacks(self.folder.directory, result, facts)
         written = manifest.write(self.folder.directory, facts)
         return Attacks(self.folder.path, result, written, tuple(notes))
 

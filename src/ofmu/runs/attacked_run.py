@@ -58,6 +58,8 @@ def read_run(path: str | os.PathLike[str]) -> AttackedRun:
             raise InputError(f"{run.path}: models or data were in memory; attacks need them as files") from error
         raise
     assert isinstance(config, Unlearn | Evaluate)
+    if isinstance(config, Evaluate) and config.from_log is not None:
+        raise InputError(f"{run.path} holds the scores of a log; attacks need the model itself")
     manifest = read_json(run.manifest)
     own = run.model if isinstance(config, Unlearn) else config.model
     if isinstance(config, Unlearn) and not run.model.is_dir():

@@ -117,6 +117,8 @@ class Unlearn(Common, Retrain):
     """Steps between looks at the steering examples; left out, a twentieth of the steps."""
     allow_overlap: bool = False
     """Go on although examples stand in both sets."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics, each a class in a file of one's own: `my_module:MyMetric`; may be repeated."""
     evaluation: bool = True
     """Measure before and after, and write records, metrics and report; off saves time in sweeps."""
 
@@ -143,11 +145,11 @@ class Finetune(Common):
 class Evaluate(Retrain):
     """`ofmu evaluate`."""
 
-    model: Any
+    model: Any = None
     """The unlearned model: a directory, a hub name, or a model in memory."""
-    forget: Any
+    forget: Any = None
     """Examples that were to be forgotten."""
-    retain: Any
+    retain: Any = None
     """Examples that were to be kept."""
     holdout: Any = None
     """Examples of the same kind that the model has never seen."""
@@ -159,12 +161,22 @@ class Evaluate(Retrain):
     """Models trained without the forget set; `auto`: trained now, on the retain set alone."""
     base: Any = None
     """The model before any fine-tuning."""
+    from_log: Any = None
+    """In the place of models and data: an evaluation of the unlearned model that another tool has logged."""
+    original_log: Any = None
+    """Log of the model before unlearning, beside `from_log`."""
+    retrained_log: tuple[Any, ...] = ()
+    """Logs of models trained without the forget set, beside `from_log`."""
+    metrics: tuple[str, ...] = ()
+    """Further metrics, each a class in a file of one's own: `my_module:MyMetric`; may be repeated."""
     abilities: tuple[Any, ...] = ()
     """Further examples that should stay known, each set with a name, e.g. `world_facts=FILE`; may be repeated."""
     generate: bool = False
     """Let the models answer too, for ROUGE and fluency; takes longer."""
     max_new_tokens: Annotated[int, Range(ge=1)] = 200
     """Longest answer in tokens."""
+    gradient_norms: bool = False
+    """Measure the gradient attack too: a backward pass for each example to forget and of the holdout."""
     batch_size: Annotated[int, Range(ge=1)] = 16
     """Examples of one forward pass."""
     seed: Annotated[int, Range(ge=0, le=10**9)] = 0

@@ -14,9 +14,11 @@ from ofmu.data.images import Transform
 from ofmu.engine.processes import Processes, processes
 from ofmu.errors import RunError
 from ofmu.evaluation.evaluate import summarise
+from ofmu.evaluation.metric import Metric
+from ofmu.evaluation.own_metric import with_further
 from ofmu.evaluation.records import Records
-from ofmu.runs import manifest, retraining, stored
-from ofmu.runs.answering import answered, questions
+from ofmu.runs import evaluate_log, manifest, retraining, stored
+from ofmu.runs.answering import further
 from ofmu.runs.config import Evaluate
 from ofmu.runs.directory import RunDirectory, write_json, write_text
 from ofmu.runs.drawing import draw_report
@@ -49,12 +51,15 @@ def evaluate(
         InputError: something given cannot be used; nothing was written.
         RunError: it failed on its way.
     """
+    if config.from_log is not None:
+        return evaluate_log.evaluate(config, output, listener=listener)
+    further = with_further(config.metrics)
     directory = RunDirectory(output)
     directory.check_new(resumable=False)
     with processes(device=config.device, precision=config.precision, parallel="auto") as ranks:
         heard = listener if listener is not None and ranks.main else Silent()
         try:
-            return _run(config, directory, ranks, heard, transform)
+            return _run(config, further, directory, ranks, heard, transform)
         except OSError as error:
             raise RunError(f"{error.filename or directory.path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -65,6 +70,9 @@ def plan(config: Evaluate, *, transform: Transform | None = None) -> dict[str, A
     Raises:
         InputError: something given cannot be used.
     """
+    if config.from_log is not None:
+        return evaluate_log.plan(config)
+    with_further(config.metrics)
     with processes(device=config.device, precision=config.precision, parallel="auto"):
         torch.manual_seed(config.seed)
         loaded = read_model(config.model, config)
@@ -90,6 +98,7 @@ def plan(config: Evaluate, *, transform: Transform | None = None) -> dict[str, A
 
 def _run(
     config: Evaluate,
+    metrics: list[type[Metric]],
     directory: RunDirectory,
     ranks: Processes,
     listener: Listener,
@@ -114,11 +123,9 @@ def _run(
     listener.note("measuring the model")
     model = loaded.model.to(ranks.device)
     found = measure(model, chosen, processes=ranks, batch_size=config.batch_size, fingerprint=loaded.fingerprint)
-    asked = None
-    if config.generate and loaded.modality == "text":
-        listener.note("the model answers")
-        asked = questions(sets, {name: record.ids for name, record in found.items()}, config.max_new_tokens)
-        found = answered(found, loaded, asked, processes=ranks, batch_size=config.batch_size)
+    more = further(config, sets, chosen)
+    if more is not None:
+        found = more.add(found, loaded, ranks)
     for name, record in found.items():
         records.add("unlearned", name, record)
     if loaded.keep is not None:
@@ -128,21 +135,21 @@ def _run(
     if made is not None:
         config = replace(config, retrained=made.sources)
     compared = measure_others(
-        records, config, chosen, processes=ranks, batch_size=config.batch_size, listener=listener, asked=asked
+        records, config, chosen, processes=ranks, batch_size=config.batch_size, listener=listener, more=more
     )
     trained_s = 0.0 if made is None else made.facts["seconds"]
     cost = {"gradients": 0.0, "seconds": round(time.perf_counter() - started - trained_s, 3)}
-    metrics = summarise(records, halves=sets.half_by_id(), seed=config.seed, cost=cost)
+    found = summarise(records, halves=sets.half_by_id(), seed=config.seed, cost=cost, metrics=metrics)
     facts = _facts(config, sets, identity, compared, cost, ranks)
     if made is not None:
         facts |= {"retraining": made.facts, "notes": [*sets.notes, made.note]}
     written = facts
     if ranks.main:
         save_records(records, directory.records)
-        write_json(directory.metrics, metrics)
-        draw_report(directory, records, metrics, facts, [], sets if config.show_examples else None)
+        write_json(directory.metrics, found)
+        draw_report(directory, records, found, facts, [], sets if config.show_examples else None)
         written = manifest.write(directory, facts)
-    return Result(directory.path, None, metrics, [], written, directory.report, sets.notes)
+    return Result(directory.path, None, found, [], written, directory.report, sets.notes)
 
 
 def _facts(

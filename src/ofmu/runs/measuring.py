@@ -12,7 +12,7 @@ from ofmu.engine.processes import Processes
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
 from ofmu.evaluation.scoring import score
-from ofmu.runs.answering import Questions, answered
+from ofmu.runs.answering import Further
 from ofmu.runs.inputs import Sets, others, read_model
 from ofmu.runs.listener import Listener
 
@@ -60,9 +60,9 @@ def measure_others(
     processes: Processes,
     batch_size: int,
     listener: Listener,
-    asked: Questions | None = None,
+    more: Further | None = None,
 ) -> dict[str, str]:
-    """Add the records of the models to compare with, one model in memory at a time; `asked`: what they answer too.
+    """Add the records of the models to compare with, one model in memory at a time; `more`: further passes.
 
     Returns:
         Role → fingerprint of the model.
@@ -74,8 +74,8 @@ def measure_others(
         loaded = read_model(source, config)
         model = loaded.model.to(processes.device)
         found = measure(model, chosen, processes=processes, batch_size=batch_size, fingerprint=loaded.fingerprint)
-        if asked is not None:
-            found = answered(found, loaded, asked, processes=processes, batch_size=batch_size)
+        if more is not None:
+            found = more.add(found, loaded, processes)
         for name, record in found.items():
             records.add(role, name, record)
         fingerprints[role] = loaded.fingerprint

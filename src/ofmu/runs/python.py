@@ -102,9 +102,9 @@ def finetune(
 
 
 def evaluate(
-    model: Any,
-    forget: Any,
-    retain: Any,
+    model: Any = None,
+    forget: Any = None,
+    retain: Any = None,
     *,
     holdout: Any = None,
     original: Any = None,
@@ -127,7 +127,8 @@ def evaluate(
         output: as for :func:`unlearn`.
         transform: as for :func:`unlearn`.
         listener: as for :func:`unlearn`.
-        options: everything else of :class:`ofmu.runs.config.Evaluate`.
+        options: everything else of :class:`ofmu.runs.config.Evaluate`; with ``from_log="log.json"`` neither model nor
+            data are needed.
 
     Returns:
         The evaluation; ``.metrics`` has the scores.

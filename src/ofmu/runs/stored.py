@@ -6,18 +6,16 @@ No torch is imported here until a method's class is asked for.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ofmu import ranges
-from ofmu.errors import InputError, unknown
+from ofmu.errors import InputError
+from ofmu.runs import typed
 from ofmu.runs.config import AUTO, Evaluate, Finetune, Unlearn
 from ofmu.version import __version__
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from ofmu.engine.method import Method
 
 Config = Unlearn | Finetune | Evaluate
-T = TypeVar("T")
 
 COMMANDS: dict[str, type[Config]] = {"unlearn": Unlearn, "finetune": Finetune, "evaluate": Evaluate}
 """Command → what it is made of."""
@@ -46,12 +43,18 @@ PLACES = frozenset(
         "abilities",
         "recipe",
         "cache",
+        "from_log",
+        "original_log",
+        "retrained_log",
     ]
 )
 """Options that name a file or folder, a name at the hub, or something in memory."""
 
 IN_MEMORY = "in_memory"
 """Key under which a stored configuration says that a model or data were not files."""
+
+_OF_MODELS = PLACES - {"from_log", "original_log", "retrained_log"} | {"generate", "show_examples"}
+"""Options that mean nothing where logs are scored."""
 
 DEFAULT_METHOD = "ofmu"
 
@@ -100,7 +103,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if found is None:
         return {}
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise InputError(f"{place}: expected options as 'name: value', found {_kind(found)}")
+        raise InputError(f"{place}: expected options as 'name: value', found {typed.kind_of(found)}")
     return found
 
 
@@ -202,24 +205,13 @@ def build(command: str, values: Mapping[str, Any], *, source: str = "") -> Confi
         raise InputError(f"{source}: {error}" if source else str(error)) from error
 
 
-def typed(kind: type[T], values: Mapping[str, Any]) -> T:
-    """An instance of a dataclass of options from values by name, checked as a configuration is.
-
-    Raises:
-        InputError: an option is unknown, missing, of the wrong type or out of range.
-    """
-    built = _dataclass(kind, values, "")
-    ranges.check(built)
-    return built
-
-
 def check(command: str, values: Mapping[str, Any], *, source: str = "") -> None:
     """Check the values that are there, as :func:`build` does, without asking for those that are not.
 
     Raises:
         InputError: an option is unknown, of the wrong type or out of range.
     """
-    required = {field.name: None for field in dataclasses.fields(COMMANDS[command]) if _is_required(field)}
+    required = {field.name: None for field in dataclasses.fields(COMMANDS[command]) if typed.is_required(field)}
     try:
         _typed(command, {**required, **values})
     except InputError as error:
@@ -290,7 +282,28 @@ def _built(command: str, values: Mapping[str, Any]) -> Config:
     config = _typed(command, values)
     for name in sorted(PLACES & {field.name for field in dataclasses.fields(config)}):
         _refuse_lost(name, getattr(config, name))
+    if isinstance(config, Evaluate):
+        _check_source(config)
     return config
+
+
+def _check_source(config: Evaluate) -> None:
+    """An evaluation is of models with data, or of logs."""
+    if config.from_log is None:
+        for name in ("original_log", "retrained_log"):
+            if getattr(config, name):
+                flag = f"--{name.replace('_', '-')}"
+                raise InputError(f"{flag} is compared with a log; give --from-log, the log of the unlearned model")
+        for name in ("model", "forget", "retain"):
+            if getattr(config, name) is None:
+                log = " (or --from-log, to score what another tool has logged)" if name == "model" else ""
+                raise InputError(f"'{name}' is missing; give --{name}{log}")
+        return
+    given = [field.name for field in dataclasses.fields(config) if field.name in _OF_MODELS]
+    given = [name for name in given if getattr(config, name) not in (None, (), False)]
+    if given:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"--from-log scores what a log says, without a model: leave out {flags}")
 
 
 def _typed(command: str, values: Mapping[str, Any]) -> Config:
@@ -301,7 +314,7 @@ def _typed(command: str, values: Mapping[str, Any]) -> Config:
     if "output" in given:
         raise InputError("'output' is not part of a configuration; give --output")
     method = _method(given.pop("method", None)) if command == "unlearn" else None
-    config = _dataclass(COMMANDS[command], given, "")
+    config = typed.built(COMMANDS[command], given, "")
     if isinstance(config, Unlearn):
         config = dataclasses.replace(config, method=method)
     ranges.check(config)
@@ -317,7 +330,7 @@ def _method(given: Any) -> Method:
         return given
     given = as_mapping(given)
     if not isinstance(given, Mapping):
-        raise InputError(f"method is {_kind(given)}, but must be a name, or a name with its options")
+        raise InputError(f"method is {typed.kind_of(given)}, but must be a name, or a name with its options")
     options = dict(given)
     name = options.pop("name", DEFAULT_METHOD)
     if not isinstance(name, str):
@@ -325,74 +338,9 @@ def _method(given: Any) -> Method:
     kind = methods.find(name)
     if not (isinstance(kind, type) and issubclass(kind, Method) and dataclasses.is_dataclass(kind)):
         raise InputError(f"'{name}' is no method: it must be a dataclass on ofmu.engine.method.Method")
-    built = _dataclass(kind, options, "method.", of=f" of {name}")
+    built = typed.built(kind, options, "method.", of=f" of {name}")
     ranges.check(built, "method.")
     return built
-
-
-def _dataclass(kind: type, given: Mapping[str, Any], prefix: str, *, of: str = "", more: Iterable[str] = ()) -> Any:
-    """An instance from values by field name; unknown, missing and ill-typed ones are named."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    for key in given:
-        if key not in fields:
-            raise unknown(f"option{of}", prefix + key, [prefix + name for name in fields])
-    for name, field in fields.items():
-        if name not in given and _is_required(field):
-            raise InputError(f"'{prefix}{name}' is missing; give --{(prefix + name).replace('_', '-')}")
-    typed = {}
-    for key, value in given.items():
-        field = fields[key]
-        if value is None and not _is_required(field):
-            continue  # null is the same as left out
-        typed[key] = _typed_value(hints[key], value, prefix + key)
-    return kind(**typed)
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _typed_value(hint: Any, value: Any, name: str) -> Any:
-    """The value as the type that the option declares."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        hint = next(part for part in inner if part is not type(None))
-        return None if value is None else _typed_value(hint, value, name)
-    if origin is typing.Annotated:
-        return _typed_value(inner[0], value, name)
-    if origin is Literal:
-        if value in inner:
-            return value
-        raise InputError(f"{name} is {value!r}, but must be one of {', '.join(inner)}{_nearest(value, inner)}")
-    if origin is tuple:
-        parts = value if isinstance(value, list | tuple) else [value]
-        return tuple(_typed_value(inner[0], part, f"{name}[{k}]") for k, part in enumerate(parts))
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if isinstance(value, hint):
-            return value
-        if isinstance(value, Mapping):
-            return _dataclass(hint, value, f"{name}.")
-        raise InputError(f"{name} is {value!r}, but must hold options: {_names(hint)}")
-    return value if hint is Any else _scalar(hint, value, name)
-
-
-def _scalar(hint: Any, value: Any, name: str) -> Any:
-    if hint is str and isinstance(value, str | os.PathLike):
-        return os.fspath(value)
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint in (int, float) and not isinstance(value, bool):
-        try:
-            number = float(value)  # YAML reads 1e-3, without a point, as text
-        except (TypeError, ValueError):
-            number = None
-        if number is not None and hint is float:
-            return number
-        if number is not None and number.is_integer():
-            return int(value) if isinstance(value, int) else int(number)
-    words = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
-    raise InputError(f"{name} is {value!r}, but must be {words.get(hint, hint)}")
 
 
 def _refuse_lost(name: str, value: Any) -> None:
@@ -403,18 +351,3 @@ def _refuse_lost(name: str, value: Any) -> None:
                 f"{name} was in memory when this configuration was stored ({part[IN_MEMORY]}) and cannot be "
                 f"read again; give --{name.replace('_', '-')}"
             )
-
-
-def _names(kind: type) -> str:
-    return ", ".join(field.name for field in dataclasses.fields(kind))
-
-
-def _kind(value: Any) -> str:
-    return {"list": "a list", "str": "text", "dict": "keys that are no text"}.get(
-        type(value).__name__, f"{type(value).__name__} {value!r}"
-    )
-
-
-def _nearest(given: Any, allowed: Iterable[str]) -> str:
-    found = difflib.get_close_matches(str(given), allowed, n=1, cutoff=0.5)
-    return f" (did you mean '{found[0]}'?)" if found else ""

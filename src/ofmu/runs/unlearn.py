@@ -13,6 +13,7 @@ from ofmu.data.images import Transform
 from ofmu.engine.processes import Processes, processes
 from ofmu.errors import RunError
 from ofmu.evaluation.evaluate import summarise
+from ofmu.evaluation.own_metric import with_further
 from ofmu.evaluation.records import Records
 from ofmu.models.adapters import merge
 from ofmu.models.loaded import Loaded
@@ -80,6 +81,7 @@ def unlearn(
     """
     directory = RunDirectory(output)
     directory.check_resumable() if resume else directory.check_new()
+    with_further(config.metrics)  # what cannot be loaded is said now, not after hours
     with processes(device=config.device, precision=config.precision, parallel=config.parallel) as ranks:
         heard = listener if listener is not None and ranks.main else Silent()
         run = _begin(config, directory, ranks, heard, transform, resume=resume)
@@ -99,6 +101,7 @@ def plan(config: Unlearn, *, transform: Transform | None = None) -> Plan:
     Raises:
         InputError: something given cannot be used.
     """
+    with_further(config.metrics)
     with processes(device=config.device, precision=config.precision, parallel=config.parallel) as ranks:
         torch.manual_seed(config.seed)
         loaded = read_model(config.model, config)
@@ -251,7 +254,13 @@ def _measured(run: _Run, after: After, cost: dict[str, Any]) -> tuple[dict[str, 
         batch_size=run.setup.task.part_size,
         listener=run.listener,
     )
-    metrics = summarise(run.records, halves=run.sets.half_by_id(), seed=run.config.seed, cost=cost)
+    metrics = summarise(
+        run.records,
+        halves=run.sets.half_by_id(),
+        seed=run.config.seed,
+        cost=cost,
+        metrics=with_further(config.metrics),
+    )
     return metrics, compared
 
 

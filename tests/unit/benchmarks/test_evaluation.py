@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from toys import CITIES, llama, tokenizer
 
 from ofmu.benchmarks.evaluation import Options, ours_rouge, ours_scores, run, table
 from ofmu.benchmarks.plain_evaluation import Plain, rouge_recalls, scores
 from ofmu.errors import InputError
+from toys import CITIES, llama, tokenizer
 
 
 def rows(numbers: range, wrong: int, paraphrased: bool = True) -> list[dict]:
@@ -63,7 +63,7 @@ def test_the_command_on_a_few_rows(data_dir):
     assert result["differing_answers"] == 0
     assert sum(result["examples"].values()) == 10
     assert len(told) == 4
-    assert {"ours_s", "plain_s", "ratio"} == set(result["scoring"])
+    assert {"ours_s", "plain_s", "ratio"} < set(result["scoring"])
     assert "| generation |" in table(result)
 
 

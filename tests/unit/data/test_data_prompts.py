@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from toys import facts, tokenizer
 
 from ofmu.data.formats import read
 from ofmu.data.prompts import encode_prompts, prompt_room
 from ofmu.data.tokens import encode_text
 from ofmu.errors import InputError
+from toys import facts, tokenizer
 
 
 def test_a_prompt_is_what_scoring_shows_before_the_answer():

@@ -15,12 +15,13 @@ from ofmu.engine.checks import Check
 from ofmu.engine.goal import LevelGoal, RemovalGoal
 from ofmu.engine.levels import Levels, agreement, deal
 from ofmu.engine.loss import Draw
+from ofmu.engine.objective import Objective
 from ofmu.engine.pace import SETTLE, Pace, default_steps
 from ofmu.engine.processes import Processes, processes
 from ofmu.engine.task import choose
 from ofmu.errors import InputError
 from ofmu.losses import Rows
-from ofmu.methods.ofmu import OFMU, Objective
+from ofmu.methods.ofmu import OFMU
 from tasks import make_task
 from toys import convnet, llama
 

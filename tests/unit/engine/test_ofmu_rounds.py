@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ofmu.core import Problem, SolveOptions, solve
+from ofmu.engine.objective import Objective
 from ofmu.engine.processes import Processes, processes
-from ofmu.methods.ofmu import OFMU, Objective
+from ofmu.methods.ofmu import OFMU
 from tasks import make_task, sets
 
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from toys import tokenizer
 
 from ofmu.errors import InputError
 from ofmu.evaluation.answers import FACTS, answer_facts, judged, with_generations
 from ofmu.evaluation.generation import Generations, Sampling
 from ofmu.evaluation.leak import leak_at_k
 from ofmu.evaluation.record import Record
+from toys import tokenizer
 
 IDS = ("a", "b", "c")
 TRUE = ("the cats sat", "Paris", "a b c d a b c d")

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toys import llama, tokenizer
 
 from ofmu.data.formats import read
 from ofmu.errors import InputError
 from ofmu.evaluation.choices import choice_prompt, score_choices, solved
 from ofmu.evaluation.multiple_choice import multiple_choice, permutation_accuracy
+from toys import llama, tokenizer
 
 ROWS = [
     {"question": f" How many are {n} and 1? ", "subject": "easy_sums", "choices": list("1234"), "answer": n % 4}

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from toys import facts, llama, tokenizer
-from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
+from transformers import Gemma2Config, Gemma2ForCausalLM, GenerationConfig, GPT2Config, GPT2LMHeadModel
 
 from ofmu.data.formats import read
 from ofmu.data.prompts import Prompts, encode_prompts
 from ofmu.errors import InputError
 from ofmu.evaluation.generation import Sampling, generate
+from toys import facts, llama, tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def test_learned_positions_stop_at_the_end_of_the_context(prompts):
 def test_neither_random_state_nor_modes_nor_settings_change(model, prompts):
     model.model.train()
     model.generation_config = GenerationConfig(do_sample=True, temperature=0.1, repetition_penalty=9.0, min_length=30)
-    before = torch.get_rng_state(), model.generation_config, np.random.get_state()[1].copy()  # noqa: NPY002
+    before = torch.get_rng_state(), model.generation_config, np.random.get_state()[1].copy()
     said = generate(model, prompts, max_new_tokens=10, sample=Sampling(n=2))
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[2])  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], before[2])
     assert model.generation_config is before[1]
     assert (model.training, model.model.training, model.model.layers[0].training) == (False, True, True)
     model.eval()
@@ -157,3 +157,32 @@ def test_texts_come_without_special_tokens(model, prompts):
 
 def _lists(said) -> list[list[list[int]]]:
     return [[answer.tolist() for answer in answers] for answers in said.tokens]
+
+
+def test_a_cache_that_cannot_take_in_rows_serves_batch_after_batch():
+    torch.manual_seed(2)
+    model = Gemma2ForCausalLM(
+        Gemma2Config(
+            vocab_size=300,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=8,
+            sliding_window=6,
+            attn_implementation="eager",
+            initializer_range=0.5,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    ).eval()
+    tokens = tuple(np.arange(3, 3 + length) for length in (4, 9, 12, 5, 7))
+    names = tuple("abcde")
+    asked = Prompts(names, names, tokens, np.array([3, 9, 1, 4, 2]), ends=())
+    free = [said for said, _ in one_by_one(model, asked, 20)]
+    asked = replace(asked, ends=(free[1][10],))
+    expected = [said for said, _ in one_by_one(model, asked, 20)]
+    assert len({len(said) for said in expected}) > 1
+    said = generate(model, asked, max_new_tokens=20, batch_size=2)
+    assert [answers[0].tolist() for answers in said.tokens] == expected

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toys import facts, llama, tokenizer
 
 from ofmu.data.formats import read
 from ofmu.data.tokens import encode_text
 from ofmu.errors import InputError
 from ofmu.evaluation.gradient_norms import gradient_norms
+from toys import facts, llama, tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_the_files_are_the_metrics_and_each_is_documented():
     for name, kind in found.items():
         assert issubclass(kind, Metric)
         assert "Source:" in (kind.__doc__ or ""), name
-        assert kind.needs <= {"answers", "holdout", "paraphrased", "wrong", "generations", "retrained"}
+        assert kind.needs <= {"answers", "holdout", "paraphrased", "wrong", "generations", "retrained", "base"}
         assert kind.better in {"up", "down", "as_retrained"}
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toys import llama, tokenizer
 
 from ofmu.data.containers import read_file
 from ofmu.data.formats import read
@@ -11,6 +10,7 @@ from ofmu.data.tokens import encode_text
 from ofmu.engine.forward import rows as scored
 from ofmu.errors import InputError
 from ofmu.evaluation.muse_scoring import knowmem, verbmem
+from toys import llama, tokenizer
 
 TEXTS = [
     {"prompt": "The old mill by the river", "gt": " burned down in May and was built again in June."},

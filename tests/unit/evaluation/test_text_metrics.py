@@ -124,3 +124,22 @@ def test_facts_of_a_further_pass_make_their_metrics_appear(text_record):
     known = Records({("original", "forget"): text_record({"a": [1.0], "b": [1.0]}, facts=facts)})
     score = measure(known)["forget_rougeL_recall"].scores["original"]
     assert (score.value, score.n, list(score.excluded)) == (0.5, 1, ["b"])
+
+
+def test_the_reference_attack_subtracts_the_base_models_loss(text_record):
+    losses = {
+        "forget": {"original": [1.0, 4.0], "base": [3.0, 5.0]},
+        "holdout": {"original": [2.0, 4.5], "base": [2.0, 3.0]},
+    }
+    records = Records(
+        {
+            (role, on): text_record({str(i): [value] for i, value in enumerate(values)}, model=role, data=on)
+            for on, by_role in losses.items()
+            for role, values in by_role.items()
+        }
+    )
+    found = measure(records)["mia_reference"].scores
+    assert set(found) >= {"original"}
+    assert found["original"].value == 1.0  # −2, −1 against 0, 1.5; the plain loss attack has three pairs of four
+    assert measure(records)["mia_loss"].scores["original"].value == 0.75
+    assert "mia_reference" not in measure(Records({("original", "forget"): records["original", "forget"]}))

@@ -41,4 +41,8 @@ def test_an_impossible_true_token_and_broken_logits_are_not_hidden():
 
 
 def test_no_rows():
-    assert [len(column) for column in token_statistics(torch.zeros(0, 5), torch.zeros(0, dtype=torch.long))] == [0, 0, 0]
+    assert [len(column) for column in token_statistics(torch.zeros(0, 5), torch.zeros(0, dtype=torch.long))] == [
+        0,
+        0,
+        0,
+    ]

@@ -25,17 +25,29 @@ class Run:
     distributions: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     shown: list[ShownExample] | None = None
     ids: dict[str, list[str]] | None = None
+    log_ratios: dict[str, dict[str, list[float]]] | None = None
+    membership: dict[str, dict[str, tuple[list[float], list[float]]]] | None = None
+    brought_back: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
 
     def without_role(self, *roles: str) -> Run:
         self.metrics["scores"] = [s for s in self.metrics["scores"] if s["role"] not in roles]
         for role in roles:
             self.distributions.pop(role, None)
+            (self.log_ratios or {}).pop(role, None)
+            for roles_of_attack in (self.membership or {}).values():
+                roles_of_attack.pop(role, None)
         return self
 
     def without_set(self, name: str) -> Run:
         for sets in self.distributions.values():
             sets.pop(name, None)
+        if name == "holdout":
+            self.membership = {}
         return self
+
+
+DRAWINGS = 7 + 5 + 2 + 8  # of the run: a metric each, outcome, relearning, course
 
 
 _VALUES = {  # metric → original, unlearned, retrained, half-width of the interval, direction
@@ -120,6 +132,63 @@ def _losses() -> dict[str, dict[str, list[float]]]:
     }
 
 
+def _log_ratios() -> dict[str, dict[str, list[float]]]:
+    generator = np.random.default_rng(6)
+    medians = {"original": (-3.0, -3.1), "unlearned": (-0.4, -2.9), "retrained": (-0.3, -3.2)}
+    return {
+        role: {name: (median + generator.normal(size=40)).tolist() for name, median in zip(("forget", "retain"), pair)}
+        for role, pair in medians.items()
+    }
+
+
+def _membership() -> dict[str, dict[str, tuple[list[float], list[float]]]]:
+    generator = np.random.default_rng(7)
+    shifts = {"original": 8.0, "unlearned": 0.8, "retrained": 0.3}
+    return {
+        name: {
+            role: (generator.normal(size=40).tolist(), (generator.normal(size=80) + shift * share).tolist())
+            for role, shift in shifts.items()
+        }
+        for name, share in (("mia_loss", 1.0), ("mia_zlib", 0.8), ("mia_min_k", 0.6), ("mia_min_k_plus_plus", 0.4))
+    }
+
+
+def attacked(measure: str, variant: str, *, unlearned: float, retrained: float, **more: Any) -> dict[str, Any]:
+    """A figure of attacks.json."""
+    before = {"original": 0.9, "unlearned": 0.01, "retrained": 0.007}
+    after = {"original": 0.9, "unlearned": unlearned, "retrained": retrained}
+    base = {"variant": variant, "measure": measure, "before": before, "after": after, "gap": unlearned - retrained}
+    return base | {"gap_interval": None, "recovery": 0.1, "reason": None, "details": {}} | more
+
+
+def attacks() -> dict[str, Any]:
+    """attacks.json: relearning with two settings, quantisation, and one that was left out."""
+    steps = [0, 1, 2, 4, 8, 16, 32, 64]
+    starts = {"unlearned": 5.8, "original": 0.08, "retrained": 5.9}
+    falls = {"unlearned": 3.0, "original": 0.0, "retrained": 1.2}
+    curves = [
+        {"name": "relearning", "role": role, "seed": seed, "taught": taught, "rate": 0.02, "steps": steps,
+         "loss": [starts[role] - falls[role] * (k + seed) / 8 for k in range(len(steps))]}
+        for role in starts for seed in (0, 1) for taught in ("cluster", "5%")
+    ]  # fmt: skip
+    parts = [{"taught": taught, "rate": 0.02, "value": value} for taught, value in (("cluster", 0.312), ("5%", 0.2))]
+    gap = {"name": "relearning_gap", "value": 0.312, "interval": [0.25, 0.4], "direction": "down", "parts": parts}
+    rounded = [attacked("forget_probability", v, unlearned=0.02, retrained=0.008) for v in ("int8", "int4", "nf4")]
+    rounded.append(attacked("mia_loss", "int4", unlearned=0.71, retrained=0.68))
+    taught = attacked("untaught_forget_loss", "cluster, r 0.02", unlearned=3.1, retrained=4.8)
+    return {
+        "run": "run",
+        "models": {"unlearned": "11", "original": "12", "retrained": "13"},
+        "seeds": [0, 1],
+        "attacks": {
+            "relearning": {"figures": [taught], "curves": curves, "headline": gap | {"reason": None}, "notes": []},
+            "quantisation": {"figures": rounded, "curves": [], "headline": None, "notes": ["rounded in float"]},
+        },
+        "left_out": {"probe": "there is no holdout set"},
+        "notes": ["single retrained model"],
+    }
+
+
 @pytest.fixture
 def run() -> Run:
     """A finished run with everything there."""
@@ -166,6 +235,9 @@ def run() -> Run:
         },
         history=_history(),
         distributions=_losses(),
+        log_ratios=_log_ratios(),
+        membership=_membership(),
+        brought_back=attacks(),
         ids={
             "forget": [f"author-181/question-{i:02d}" for i in range(40)],
             "retain": [f"retain-{i:04d}" for i in range(400)],

@@ -41,6 +41,8 @@ _KNOWN = {
     "tr",
     "th",
     "td",
+    "details",
+    "summary",
     "figure",
     "figcaption",
     "article",

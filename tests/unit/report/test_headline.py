@@ -104,8 +104,8 @@ def test_a_headline_comes_with_its_parts() -> None:
     assert (unlearned.text, unlearned.note) == ("0.2500", "1 of 3 parts")
     assert line.gap_text == "–"
     assert line.parts == (
-        "Probability of the forgotten answers: share 0.2500; 0.9000 before, 0.3000 unlearned and 0.1000 retrained "
-        "without the data; gap +0.2000 (0.1000 to 0.3000)",
+        "Probability of the forgotten answers: share 0.2500; 0.9000 before, 0.3000 unlearned and 0.1000 retrained; "
+        "gap +0.2000 (0.1000 to 0.3000)",
         "not measured here: True answer in what it says (ROUGE-L) on the forget set and Truth ratio on the forget set",
     )
 
@@ -134,10 +134,15 @@ def test_best_remembered_and_worst_damaged() -> None:
     ids = {"forget": ["f0", "f1", "f2"], "retain": ["r0", "r1", "r2", "r3"]}
     best = examples.best_remembered(losses, ids)
     assert [(row.id, row.before, row.after, row.retrained) for row in best] == [
-        ("f1", "0.2000", "0.4000", "not measured"),
-        ("f0", "0.1000", "5.000", "not measured"),
+        ("f1", "0.8187", "0.6703", "not measured"),
+        ("f0", "0.9048", "0.0067", "not measured"),
     ]
-    assert [row.id for row in examples.worst_damaged(losses, ids)] == ["r1", "r0", "r2"]
+    worst = examples.worst_damaged(losses, ids)
+    assert [(row.id, row.before, row.change) for row in worst] == [
+        ("r1", "1.000", "+2.000"),
+        ("r0", "1.000", "+0.1000"),
+        ("r2", "1.000", "-0.5000"),
+    ]
     assert examples.best_remembered(losses, {})[0].id == "row 1 of the set, from 0"
     losses["original"]["retain"].pop()
     assert examples.worst_damaged(losses, ids) == []
@@ -203,13 +208,19 @@ def test_the_verdict_is_broken_into_sentences(run: Run) -> None:
 
 
 def test_limits_depend_on_what_was_measured(run: Run) -> None:
-    def said() -> str:
-        return " ".join(limits.limits(run.metrics, run.distributions))
+    def said(*attacks: str) -> str:
+        return " ".join(limits.limits(run.metrics, run.distributions, attacks))
 
     assert "How a model looks that never saw the data" not in said()
-    assert "brought back" in said()
-    run.metrics["scores"].append(score("forget_loss_relearned", "unlearned", 3.0, seeds=3))
-    assert "brought back" not in said()
+    for words in ("no relearning attack was run", "quantisation", "in other words", "many answers", "single seed"):
+        assert words in said()
+    assert "no relearning attack was run" not in said("relearning")
+    assert "a stronger attacker chooses others" in said("relearning")
+    assert "quantisation" not in said("quantisation")
+    assert "an optimised prompt" in said("prompts")
+    assert "there is a single one to compare with" in said()
+    run.metrics["scores"].append(score("forget_accuracy", "unlearned", 3.0, seeds=3))
+    assert "many answers" not in said()  # images have no answers
     assert "single seed" not in said()
     run.without_role("retrained").without_set("holdout")
     assert "How a model looks that never saw the data" in said()

@@ -16,7 +16,7 @@ from ofmu.errors import RunError
 from ofmu.report import page
 from ofmu.report.story import ShownExample, Story
 
-from .conftest import Run, png, score
+from .conftest import DRAWINGS, Run, png, score
 from .reading import check, written
 
 HOSTILE = [
@@ -49,14 +49,22 @@ def test_the_run_is_on_the_page(run: Run, tmp_path: Path) -> None:
         "7b" * 32,
         "peak memory 912.0 MB",
         "What this does not show",
-        "suppressed is not removed",
+        "Relearning gap: 0.3120 (95 % interval: 0.2500 to 0.4000)",
+        "Not done: a probe on the inner states, as there is no holdout set.",
+        "a stronger attacker chooses others",
     ):
         assert words in read.text
-    heads = ["Verdict", "Before, unlearned, retrained", "How the models see", "Course of the run"]
+    heads = [
+        "Verdict",
+        "Before, unlearned, retrained",
+        "How the models see",
+        "What brings it back",
+        "Course of the run",
+    ]
     heads += ["Single examples", "Cost", "Settings", "Hashes, versions", "What this does not show"]
     places = [read.html.index(f"<h2>{head}") for head in heads]
     assert places == sorted(places)
-    assert len(read.drawings) == 7 + 3 + 8
+    assert len(read.drawings) == DRAWINGS
     assert "http" not in read.html.replace("http-equiv", "")
     assert "src=" not in read.html
 
@@ -75,6 +83,7 @@ def test_findings_say_yes_no_undecided(run: Run, tmp_path: Path) -> None:
 
 def test_without_retrained_and_holdout_it_says_so(run: Run, tmp_path: Path) -> None:
     run.without_role("retrained").without_set("holdout")
+    run.brought_back = None
     run.metrics["scores"] = [s for s in run.metrics["scores"] if s["name"] not in {"mia_loss", "holdout_loss"}]
     run.metrics["scores"].append(score("mia_loss", "unlearned", None, reason="no holdout was given"))
     run.metrics["verdict"] |= {"forgotten": None, "over_forgotten": None, "against": "nothing"}

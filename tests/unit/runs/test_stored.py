@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
+from ofmu.engine.objective import Objective
 from ofmu.errors import InputError
 from ofmu.methods.npo import NPO
-from ofmu.methods.ofmu import OFMU, PRESETS, Objective
+from ofmu.methods.ofmu import OFMU, PRESETS
 from ofmu.runs import stored
 from ofmu.runs.config import Evaluate, Finetune, Lora, Unlearn
 

@@ -54,16 +54,16 @@ def _run(name: str, module: Any, given: Given) -> int:
     with Voice(json=given.told.json, quiet=given.told.quiet) as voice:
         from ofmu.benchmarks.plain import plain
         from ofmu.benchmarks.tables import shown, tables_of
-        from ofmu.runs import stored
+        from ofmu.runs import typed
 
-        chosen = stored.typed(module.Options, given.values)
+        output = given.told.output
+        chosen = typed.checked(module.Options, given.values if output is None else {**given.values, "output": output})
         found = module.run(chosen, voice.say)
         for title, rows in tables_of(found).items():
             voice.say()
             voice.say(title, "bold")
             columns = [column for column in rows[0] if any(row.get(column) not in (None, "") for row in rows)]
             show_list(voice, [[shown(row.get(column)) for column in columns] for row in rows], columns)
-        output = getattr(chosen, "output", None)
         if output is not None:
             voice.say(f"written: {output}")
         path = None if output is None else Path(output)

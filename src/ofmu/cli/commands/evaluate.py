@@ -16,6 +16,7 @@ TEXT = """Measure what a model still knows of examples that it was to forget, an
 
 ofmu evaluate --model M --forget F --retain R --output RUN; with --original and --retrained beside it.
 Nobody retrained one? --retrained auto --base M0 trains it, and says before what it costs: --dry-run.
+Another tool has measured already? --from-log LOG scores what it wrote down, without any model.
 """
 
 

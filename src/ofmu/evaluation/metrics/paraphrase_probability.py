@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from ofmu.evaluation.metric import Joined
+from ofmu.evaluation.joined import Joined
 from ofmu.evaluation.records import Records
 from ofmu.evaluation.statistics import Floats
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ofmu.evaluation.metric import WANTED_AS_RETRAINED, Joined
+from ofmu.evaluation.joined import Joined
+from ofmu.evaluation.metric import WANTED_AS_RETRAINED
 from ofmu.evaluation.statistics import Floats
 from ofmu.evaluation.truth_ratio import closer, log_truth_ratio, true_better
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ofmu.evaluation.metric import Joined
+from ofmu.evaluation.joined import Joined
 from ofmu.evaluation.statistics import Floats
 from ofmu.evaluation.truth_ratio import knowledge, log_truth_ratio
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ofmu.evaluation.metric import Joined
+from ofmu.evaluation.joined import Joined
 from ofmu.evaluation.statistics import Floats
 
 

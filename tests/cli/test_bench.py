@@ -1,0 +1,82 @@
+"""`ofmu bench`: the real command on tiny models and cut-down files of TOFU."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .command import Ended
+
+ROWS = {"forget01_perturbed": 40, "retain_perturbed": 20, "holdout01": 40, "real_authors_perturbed": 10}
+ROWS["world_facts_perturbed"] = 10
+Command = Callable[..., Ended]
+
+
+@pytest.fixture(scope="module")
+def tofu(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first rows of the files that the benchmark reads."""
+    folder = tmp_path_factory.mktemp("tofu")
+    for name, count in ROWS.items():
+        rows = (data_dir / "tofu" / f"{name}.jsonl").read_text().splitlines()[:count]
+        (folder / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wide(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with a context that holds TOFU's answers in bytes."""
+    place = tmp_path_factory.mktemp("wide") / "model"
+    shutil.copytree(model, place)
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 1024}))
+    return place
+
+
+def test_tofu_measures_every_model_once_and_writes_the_tables(ofmu: Command, wide: Path, tofu: Path, tmp_path: Path):
+    words = ["bench", "tofu", "--split", "forget01", "--data", tofu, "--original", wide, "--retrained", wide]
+    words += ["--model", f"mine={wide}", "--max-new-tokens", 4, "--output", tmp_path / "out", "--device", "cpu"]
+    ended = ofmu(*words, "--json")
+    assert ended.code == 0, ended.err
+    found = ended.object
+    summary = json.loads((tmp_path / "out/mine/TOFU_SUMMARY.json").read_text())
+    assert summary == found["summary"]["mine"]
+    assert summary["forget_quality"] == 1  # the same model as "retrained"
+    assert summary["privleak"] == pytest.approx(0, abs=1e-6)
+    assert 0 < summary["model_utility"] < 1 or summary["model_utility"] == 0
+    with (tmp_path / "out/parity-tofu-legacy-whole-sets-first-300-rows.csv").open() as file:
+        assert [row["Method"] for row in csv.DictReader(file)] == ["original", "retrained", "mine"]
+    headlines = {row["model"]: row for row in found["tables"]["headlines"]}
+    assert headlines["mine"]["privacy_gap"] == 0
+    assert headlines["mine"]["forgetting_gap"] is None  # original and retrained do not differ
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/records").rglob("*.parquet")}
+    assert ofmu(*words).code == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out/records").rglob("*.parquet")} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tofx"], "unknown benchmark 'tofx' (did you mean 'tofu'?)"),
+        (["tofu"], "there is no model to measure; give --model FOLDER"),
+        (["tofu", "--model", "a=x", "--model", "a=y"], "two models are called 'a'"),
+        (["tofu", "--split", "forget02"], "forget02"),
+        (["tofu", "--split", "forget01", "--model", "nowhere"], "nowhere"),
+    ],
+)
+def test_rubbish_gets_one_line(ofmu: Command, tofu: Path, words: list[str], message: str):
+    more = ["--data", tofu] if words[0] == "tofu" else []
+    ended = ofmu("bench", *words, *more)
+    assert ended.code == 2
+    assert message in ended.line
+
+
+def test_the_list_names_every_benchmark(ofmu: Command):
+    ended = ofmu("bench")
+    assert ended.code == 0
+    for name in ("tofu", "evaluation", "ulira", "klom"):
+        assert name in ended.out
