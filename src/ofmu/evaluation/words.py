@@ -68,6 +68,7 @@ _NAMES = {
     "mia_min_k": "least likely tokens (min-k)",
     "mia_min_k_plus_plus": "least likely tokens for their place (min-k++)",
     "mia_gradnorm": "length of the gradient",
+    "mia_reference": "loss against the base model's (reference)",
     "mia_confidence": "probability of the label",
     "mia_entropy": "model's uncertainty (entropy)",
     "mia_modified_entropy": "model's uncertainty about the label (modified entropy)",

@@ -123,7 +123,7 @@ def relearning_gap(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     parts = [
         {
-            "name": f"taught {part.get('taught')}, r {part.get('rate')}",
+            "name": _variant({"variant": f"{part.get('taught')}, r {part.get('rate')}"}),
             "value": part.get("value"),
             "reason": part.get("reason"),
         }

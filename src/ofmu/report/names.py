@@ -50,6 +50,7 @@ _ATTACKS = {  # attack → its name, and how it is called on a chart
     "mia_min_k": ("Least likely tokens (min-k)", "min-k"),
     "mia_min_k_plus_plus": ("Least likely tokens for their place (min-k++)", "min-k++"),
     "mia_gradnorm": ("Length of the gradient", "gradient"),
+    "mia_reference": ("Loss against the base model's (reference)", "reference"),
     "mia_confidence": ("Confidence attack", "confidence"),
     "mia_correctness": ("Correctness attack", "right or wrong"),
     "mia_entropy": ("Entropy attack", "entropy"),

@@ -133,7 +133,7 @@ class _Underway:
     transform: Transform | None
     models: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)  # attack → why it was not made
-    rates: tuple[float, int] = (0.0, 0)  # scale and parameters of the unlearned model: one step size for all
+    rates: tuple[float, int] = (0.0, 0)  # scale and parameters: one step size for all
 
     def go(self, asked: dict[str, ModelAttack], before: dict[str, ModelAttack]) -> Attacks:
         """Everything, in order."""
@@ -144,7 +144,7 @@ class _Underway:
         sets = read_sets(self.run.config, loaded, transform=self.transform)
         self._check_data(sets)
         attacks = self._fitting(asked or _all(), before, loaded, sets, named=bool(asked))
-        self.rates = (spectral_scale(loaded.model), sum(p.numel() for p in loaded.model.parameters()))
+        self.rates = self._rates(loaded)
         self.folder.begin({name: catalogue.options(each) for name, each in attacks.items()}, self.seeds)
         done = self._attack_all(attacks, loaded, sets, named=set(asked))
         plain = Records(removed_classes=sets.removed_labels)
@@ -164,6 +164,15 @@ class _Underway:
         loaded = merge(loaded)
         loaded.model.to(self.ranks.device).eval()
         return loaded
+
+    def _rates(self, unlearned: Loaded) -> tuple[float, int]:
+        """Scale and parameters of the original model, so that all that was unlearned from it is attacked alike.
+
+        Without an original model, of the unlearned one.
+        """
+        source = self.run.sources.get("original")
+        model = unlearned.model if source is None else merge(read_model(source, self.run.config)).model
+        return spectral_scale(model), sum(p.numel() for p in model.parameters())
 
     def _check_data(self, sets: Sets) -> None:
         """The examples are those of the run."""
@@ -240,7 +249,7 @@ class _Underway:
             options={} if one is None else catalogue.options(one),
             seeds=list(self.seeds) if one is not None else [],
             model=self.models[role],
-            unlearned=self.models["unlearned"],
+            scale=self.rates,
             sets={name: each.fingerprint for name, each in sets.encoded.items()},
             seed=self.run.config.seed,
         )

@@ -38,8 +38,9 @@ class Relearning(ModelAttack):
     examples in the same order for every model. Measured on forget examples not taught, and on those taught apart.
 
     Taught: `cluster` whole clusters up to 20 examples, never more than half of the forget set; `5%`, `10%`, `all` of
-    its examples; `retain` examples of the retain set only. A step size is a share r of the unlearned model's scale;
-    models of 10⁹ parameters and more take 1e-5, 2e-5, 5e-5 for r = .005, .02, .05.
+    its examples; `retain` examples of the retain set only. A step size is a share r of the original model's scale
+    (without one, of the unlearned one's); models of 10⁹ parameters and more take 1e-5, 2e-5, 5e-5 for r = .005, .02,
+    .05.
 
     Headline: the relearning gap, in [0, 1]; see :func:`ofmu.evaluation.relearning_curves.relearning_gap`.
 
