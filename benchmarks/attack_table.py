@@ -1,10 +1,10 @@
-"""What brings the forgotten back, model by model: `ofmu evaluate` and `ofmu attack` on models unlearned from one original.
+"""What brings the forgotten back, model by model: `ofmu evaluate` and `ofmu attack` on what one original became.
 
-    OFMU_DATA_DIR=… python benchmarks/attack_table.py --work DIR --models ofmu=DIR/ofmu-0 npo=DIR/npo-1 …
+    OFMU_DATA_DIR=… python benchmarks/attack_table.py --work DIR --models ofmu=DIR/ofmu-0 npo=DIR/npo-2 …
 
-tofu-mini/full, forget10, with retain90 as the retrained model. A small fixed grid: one step size, two taught sets, three
-seeds; int8, int4, nf4; with --sampling leak@k for k up to 8. What the original and the retrained model do is measured once. The same
-call goes on where it was stopped; benchmarks/results/tofu_attacks.json has the table.
+tofu-mini/full, forget10, with retain90 as the retrained model. A small fixed grid: one step size, two taught sets,
+three seeds; int8, int4, nf4; with --sampling leak@k for k up to 4. What the original and the retrained model do is
+measured once. The same call goes on where it was stopped; benchmarks/results/tofu_attacks.json has the figures.
 """
 
 from __future__ import annotations
@@ -86,10 +86,19 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: dict[str, Any]) -> str:
-    """The headline of relearning for each model."""
-    return "\n".join(
-        f"{name}: {json.dumps(found.get('relearning', {}).get('headline'))}" for name, found in rows.items()
-    )
+    """For each model the relearning gap, and what each rounding gives back."""
+    lines = ["| model | relearning gap | 95 % | int8 | int4 | nf4 |", "|---|---|---|---|---|---|"]
+    for name, found in rows.items():
+        headline = found["relearning"]["headline"]
+        rounded = {
+            each["variant"]: each["after"][OWN]
+            for each in found["quantisation"]["figures"]
+            if each["measure"] == "forget_probability"
+        }
+        bounds = " to ".join(f"{bound:.3f}" for bound in headline["interval"] or [])
+        cells = [f"{rounded[kind]:.4f}" for kind in ("int8", "int4", "nf4")]
+        lines.append(f"| {name} | {headline['value']:.3f} | {bounds} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
