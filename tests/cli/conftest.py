@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,16 @@ def model(folder: Path) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def wide(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model with a context that holds TOFU's answers in bytes."""
+    place = tmp_path_factory.mktemp("wide") / "model"
+    shutil.copytree(model, place)
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 1024}))
+    return place
 
 
 @pytest.fixture(scope="session")

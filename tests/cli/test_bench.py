@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,16 +24,6 @@ def tofu(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = (data_dir / "tofu" / f"{name}.jsonl").read_text().splitlines()[:count]
         (folder / f"{name}.jsonl").write_text("\n".join(rows) + "\n")
     return folder
-
-
-@pytest.fixture(scope="module")
-def wide(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model with a context that holds TOFU's answers in bytes."""
-    place = tmp_path_factory.mktemp("wide") / "model"
-    shutil.copytree(model, place)
-    config = json.loads((place / "config.json").read_text())
-    (place / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 1024}))
-    return place
 
 
 def test_tofu_measures_every_model_once_and_writes_the_tables(ofmu: Command, wide: Path, tofu: Path, tmp_path: Path):

@@ -58,12 +58,12 @@ def _forget(records: Mapping[str, Record], reference: Mapping[str, Record] | Non
     }
     if "forget-wrong" not in records:
         return values
-    correct, wrong = _answers(records, "forget")
+    correct, wrong = answers(records, "forget")
     ratio = ratios.truth_ratio_open_unlearning(correct, wrong)
     values["forget_truth_ratio"] = _mean(ratios.closer_open_unlearning(ratio))
     if reference is not None and "forget-wrong" in reference:
         test = kolmogorov_smirnov(
-            ratios.log_truth_ratio(correct, wrong), ratios.log_truth_ratio(*_answers(reference, "forget"))
+            ratios.log_truth_ratio(correct, wrong), ratios.log_truth_ratio(*answers(reference, "forget"))
         )
         values |= {"forget_quality": test.pvalue, "forget_quality_log10": test.log10_pvalue}
     return values
@@ -78,7 +78,7 @@ def _utility(records: Mapping[str, Record]) -> Values:
         values |= _answers_of(records, name, short)
         if f"{name}-wrong" not in records:
             continue
-        correct, wrong = _answers(records, name)
+        correct, wrong = answers(records, name)
         ratio = ratios.truth_ratio_open_unlearning(correct, wrong)
         values[f"{short}_Truth_Ratio"] = _mean(ratios.true_better_open_unlearning(ratio))
         if name != "retain":
@@ -120,7 +120,7 @@ def _attacks(records: Mapping[str, Record]) -> Values:
     return found
 
 
-def _answers(records: Mapping[str, Record], name: str) -> tuple[Floats, list[Floats]]:
+def answers(records: Mapping[str, Record], name: str) -> tuple[Floats, list[Floats]]:
     """λ_c (in other words where there are any) and λ_w of each example of a set."""
     ids, wrong = records[name].ids, records[f"{name}-wrong"]
     correct = records[name].means("nll")

@@ -13,6 +13,7 @@ from typing import Any
 
 from ofmu.benchmarks.tofu import Measured
 from ofmu.benchmarks.tofu_parity import parity
+from ofmu.benchmarks.tofu_quality import aggregate_row, low_rates, quality_row
 from ofmu.data.halves import deal
 from ofmu.data.views import base_id
 from ofmu.evaluation.evaluate import summarise
@@ -67,13 +68,11 @@ def tables(measured: Sequence[Measured], *, split: str, seed: int) -> dict[str, 
     """
     retrained = [each.records for each in measured if each.role == "retrained"]
     halves = _halves(next(iter(measured)).records)
-    models = {each.name: _metrics(each, measured, halves, seed) for each in measured if each.role != "base"}
-    whole = {each.name: parity(each.records, retrained) for each in measured if each.role != "base"}
-    legacy = {
-        each.name: parity(_first(each.records), [_first(records) for records in retrained])
-        for each in measured
-        if each.role != "base"
-    }
+    shown = [each for each in measured if each.role != "base"]
+    models = {each.name: _metrics(each, measured, halves, seed) for each in shown}
+    whole = {each.name: parity(each.records, retrained) for each in shown}
+    legacy = {each.name: parity(_first(each.records), [_first(records) for records in retrained]) for each in shown}
+    reference = parity(retrained[0], retrained) if retrained else None
     quality = f"forget_quality ({split})"
     return {
         "tables": {
@@ -96,7 +95,16 @@ def tables(measured: Sequence[Measured], *, split: str, seed: int) -> dict[str, 
                 {"model": name, **{title: values[key] for key, title in UTILITY.items()}}
                 for name, values in whole.items()
             ],
-            "privacy": [row for name, found in models.items() for row in _privacy_rows(name, found)],
+            "forget quality (reporting half, paired)": [
+                {"model": each.name, **row}
+                for each in shown
+                if (row := quality_row(each.records, retrained, halves)) is not None
+            ],
+            "privacy": [row for each in shown for row in _privacy_rows(each, models[each.name], halves)],
+            "public aggregates (whole sets; not for ranking)": [
+                {"model": name, **aggregate_row(values, _knowledge(models[name]), reference)}
+                for name, values in whole.items()
+            ],
         },
         "models": models,
         "summary": whole,
@@ -143,8 +151,15 @@ def _headline_row(name: str, metrics: Mapping[str, Any]) -> Row:
     return row
 
 
-def _privacy_rows(name: str, metrics: Mapping[str, Any]) -> list[Row]:
-    """One row an attack: A_o, A_u, A_r and the gap with its interval."""
+def _knowledge(metrics: Mapping[str, Any]) -> float:
+    """Mean 1/(1 + TR) of the model on the forget set."""
+    wanted = ("forget_truth_ratio_knowledge", "unlearned")
+    found = next((each["value"] for each in metrics["scores"] if (each["name"], each["role"]) == wanted), None)
+    return float("nan") if found is None else found
+
+
+def _privacy_rows(own_model: Measured, metrics: Mapping[str, Any], halves: dict) -> list[Row]:
+    """One row an attack: A_o, A_u, A_r, the gap with its interval, and true-positive rates where few are accused."""
     rows = []
     for attack in ATTACKS:
         by_role = {score["role"]: score for score in metrics["scores"] if score["name"] == attack}
@@ -153,7 +168,7 @@ def _privacy_rows(name: str, metrics: Mapping[str, Any]) -> list[Row]:
             continue
         rows.append(
             {
-                "model": name,
+                "model": own_model.name,
                 "attack": attack,
                 "original": by_role.get("original", {}).get("value"),
                 "this model": own["value"],
@@ -161,6 +176,7 @@ def _privacy_rows(name: str, metrics: Mapping[str, Any]) -> list[Row]:
                 "retrained": by_role.get("retrained", {}).get("value"),
                 "gap": own["gap"],
                 "gap interval": own["gap_interval"],
+                **low_rates(own_model.records, attack, halves),
             }
         )
     return rows

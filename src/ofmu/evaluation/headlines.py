@@ -120,13 +120,13 @@ def forgetting_gap(measurements: Measurements, records: Records, reference: Sequ
 def retention_gap(measurements: Measurements, records: Records, reference: Sequence[str]) -> Headline:
     """Mean over defined parts of clip((m_r − m_u)/(m_r − chance), 0, 1): the share of ability lost.
 
-    Chance is 1/K for the accuracy over K classes, 0 for probabilities.
+    Chance is 1/K for the accuracy over K classes, ¼ for multiple choice, 0 for probabilities.
     """
     classes = max((record.classes for record in records.values()), default=0)
-    chance = 1 / classes if records.modality == "image" and classes else 0.0
 
     def part(measurement: Measurement, draws: dict[str, Floats] | None) -> _Part | str:
         m_u, m_r = measured(measurement, "unlearned"), mean_of(measurement, reference)
+        chance = 1 / classes if records.modality == "image" and classes else measurement.metric.chance
         if m_u is None or m_r is None:
             return "not measured on every model"
         if m_r <= chance:
@@ -189,8 +189,15 @@ def part_names(headline: str, records: Records) -> tuple[str, ...]:
     """The scores that a headline is made of."""
     names = PARTS[headline][records.modality]
     if headline == "retention_gap" and records.modality == "text":
-        names += tuple(f"{ability}_{part}" for ability in records.abilities for part in ABILITY_PARTS)
+        names += tuple(
+            f"{ability}_{part}" for ability in records.abilities for part in _ability_parts(ability, records)
+        )
     return names
+
+
+def _ability_parts(ability: str, records: Records) -> tuple[str, ...]:
+    chosen = any("choice_accuracy" in record.facts for record in records.of_set(ability).values())
+    return ("choice_accuracy",) if chosen else ABILITY_PARTS
 
 
 def _described(

@@ -57,6 +57,7 @@ class Metric(ABC):
         needs: inputs by their names in METRICS.md §0, e.g. ``answers``, ``holdout``.
         modality: ``"text"``, ``"image"``, or ``"any"``.
         unit: of the value.
+        chance: the value of a model that knows nothing, where that is not 0.
         version: of the definition; raised when a value would change.
 
     Attributes:
@@ -69,6 +70,7 @@ class Metric(ABC):
     needs: ClassVar[frozenset[str]]
     modality: ClassVar[Literal["text", "image", "any"]]
     unit: ClassVar[str]
+    chance: ClassVar[float] = 0.0
     version: ClassVar[int] = 1
 
     name: str

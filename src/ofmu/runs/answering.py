@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ofmu.data.examples import TextExamples
 from ofmu.data.prompts import encode_prompts, prompt_room
 from ofmu.data.tokens import TokenSet
 from ofmu.engine.forward import Encoded
 from ofmu.engine.processes import Processes
-from ofmu.evaluation.answers import answer_facts, with_generations
+from ofmu.evaluation.answers import AnswerFacts, answer_facts, with_generations
+from ofmu.evaluation.choices import score_choices
 from ofmu.evaluation.generation import generate
 from ofmu.evaluation.gradient_norms import gradient_norms
+from ofmu.evaluation.multiple_choice import multiple_choice
 from ofmu.evaluation.record import Record
 from ofmu.models.loaded import Loaded
 from ofmu.runs.config import Evaluate
-from ofmu.runs.inputs import Sets
+from ofmu.runs.inputs import LONGEST, Sets
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,13 @@ class Further:
 
     Args:
         asked: what the models answer; None: nothing.
+        choices: set → multiple-choice questions.
         gradients_of: sets of which each example's gradient is measured, as tokens.
         batch_size: answers at a time.
     """
 
     asked: Questions | None
+    choices: Mapping[str, TextExamples]
     gradients_of: Mapping[str, TokenSet]
     batch_size: int
 
@@ -51,6 +57,8 @@ class Further:
         found = dict(records)
         if self.asked is not None:
             found = answered(found, loaded, self.asked, processes=processes, batch_size=self.batch_size)
+        for name, examples in self.choices.items():
+            found[name] = chosen(found[name], examples, loaded, processes=processes, batch_size=self.batch_size)
         for name, encoded in self.gradients_of.items():
             norms = gradient_norms(loaded.model, encoded, device=processes.device)
             found[name] = replace(found[name], facts={**found[name].facts, "gradnorm": norms})
@@ -62,9 +70,12 @@ def further(config: Evaluate, sets: Sets, chosen: Mapping[str, Encoded]) -> Furt
     if sets.encoded["forget"].modality != "text":
         return None
     asked = questions(sets, chosen, config.max_new_tokens) if config.generate else None
+    choices = {
+        name: own for name in chosen if (own := sets.examples.get(name)) is not None and own.format == "multiple_choice"
+    }
     wanted = ("forget", "holdout") if config.gradient_norms else ()
     tokens = {name: chosen[name] for name in wanted if name in chosen}
-    return Further(asked, tokens, config.batch_size)  # pyright: ignore[reportArgumentType]
+    return Further(asked, choices, tokens, config.batch_size)  # pyright: ignore[reportArgumentType]
 
 
 def questions(sets: Sets, chosen: Mapping[str, Encoded], max_new_tokens: int) -> Questions:
@@ -116,3 +127,28 @@ def answered(
             references = [example.completion for example in examples.examples]
             found[name] = with_generations(records[name], answer_facts(said, references, loaded.tokenizer))
     return found
+
+
+def chosen(record: Record, examples: TextExamples, loaded: Loaded, *, processes: Processes, batch_size: int) -> Record:
+    """The record of multiple-choice questions with which option the model chose: ``choice_accuracy``, ``prob_gold``.
+
+    A question whose log-likelihoods are not finite is not counted as an answer: its facts are infinite, so that the
+    score says so.
+    """
+    wanted = set(record.ids)
+    rows = replace(examples, examples=tuple(each for each in examples.examples if each.id in wanted))
+    with processes.autocast():
+        found = score_choices(
+            loaded.model,
+            rows,
+            loaded.tokenizer,
+            max_length=loaded.context or LONGEST,
+            batch_size=batch_size,
+            device=processes.device,
+        )
+    sound = np.isfinite(found.log_p).all(axis=1)
+    facts = {name: np.full(len(found.ids), np.inf) for name in ("choice_accuracy", "prob_gold")}
+    if sound.any():
+        decided = multiple_choice(found.log_p[sound], found.gold[sound])
+        facts["choice_accuracy"][sound], facts["prob_gold"][sound] = decided.correct, decided.prob_gold
+    return with_generations(record, AnswerFacts(found.ids, facts))
