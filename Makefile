@@ -17,7 +17,7 @@ demo: $(INSTALLED)  ## set up, and run the built-in stories
 	$(BIN)/ofmu demo $(ARGS)
 
 test: $(INSTALLED)  ## set up, and run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)  ## style, formatting, types, import contracts
 	$(BIN)/ruff check .

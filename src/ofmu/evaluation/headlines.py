@@ -129,8 +129,9 @@ def retention_gap(measurements: Measurements, records: Records, reference: Seque
         chance = 1 / classes if records.modality == "image" and classes else measurement.metric.chance
         if m_u is None or m_r is None:
             return "not measured on every model"
-        if m_r <= chance:
-            return f"the reference is no better than chance ({chance:.4g})"
+        bounds = None if draws is None else statistics.interval(draws["reference"])
+        if m_r <= chance or (bounds is not None and bounds[0] <= chance):
+            return f"the reference is not clearly better than chance ({chance:.4g}), so that there is nothing to lose"
         share = float(np.clip((m_r - m_u) / (m_r - chance), 0, 1))
         if draws is None:
             return _Part(share, None)

@@ -151,3 +151,17 @@ def test_without_a_retrained_model_the_headlines_say_so(story):
     for headline in headlines(measure(records), records):
         assert np.isnan(headline.score().value)
         assert {part["reason"] for part in headline.parts} == {"no retrained reference"}
+
+
+def test_an_ability_that_the_reference_lacks_is_no_part_of_the_retention_gap(story, text_record):
+    records = story({"original": (0.1, 0.1), "unlearned": (4.5, 0.1), "retrained": (5.0, 0.1)})
+    names = [str(index) for index in range(16)]
+    for role, hits in (("original", 2), ("unlearned", 0), ("retrained", 1)):  # of 16: noise
+        recalled = np.array([1.0] * hits + [0.0] * (16 - hits))
+        losses = {name: [9.0] for name in names}
+        facts = {"zlib_bytes": np.ones(16), "rougeL_recall": recalled}
+        records.add(role, "world_facts", text_record(losses, model=role, data="w", facts=facts))
+    found = retention_gap(measure(records), records, ("retrained",))
+    part = next(each for each in found.parts if each["name"] == "world_facts_rougeL_recall")
+    assert "not clearly better than chance" in str(part["reason"])
+    assert found.value == pytest.approx(0, abs=0.02)
