@@ -117,7 +117,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write_images(folder)
     assert main(["finetune", "--model", str(folder / "my-config"), "--data", str(folder / "all.jsonl"), "--quiet",
                  "--steps", "60", "--output", str(folder / "trained"), "--device", "cpu"]) == 0  # fmt: skip
-    shutil.copytree(folder / "trained/model", folder / "my-model")
+    for name in ("my-model", "model-before"):
+        shutil.copytree(folder / "trained/model", folder / name)
     _stop_a_run(folder)
     return folder
 
