@@ -95,7 +95,9 @@ def _open_unlearning_parts(
     if key in _ATTACKS:
         prefix = "document-" if muse else ""
         for side in ("forget", "holdout"):
-            yield side, prefix, {"score": _ATTACKS[key]}, (inner.get(side) or {}).get("value_by_index")
+            part = inner.get(side)
+            by_index = part.get("value_by_index") if isinstance(part, Mapping) else None
+            yield side, prefix, {"score": _ATTACKS[key]}, by_index
     elif muse and key in _MUSE:
         yield *_MUSE[key], inner.get("value_by_index")
     elif key in _SCORES:
@@ -116,7 +118,7 @@ _QUESTION_ANSWER = {
 }
 
 
-def tofu_legacy(log: Mapping[str, Any]) -> Sets:
+def tofu_legacy(log: Mapping[str, Any], source: str) -> Sets:
     """``eval_log_aggregated.json``: task → key → index → value.
 
     Tasks are ``eval_log_forget.json`` (forget), ``eval_log.json`` (retain), ``eval_real_author_wo_options.json`` and
@@ -127,7 +129,10 @@ def tofu_legacy(log: Mapping[str, Any]) -> Sets:
     for task, set_name in _LEGACY_SETS.items():
         logged = log[task] if isinstance(log.get(task), Mapping) else {}
         for theirs, ours in _LEGACY.items():
-            for index, value in (logged.get(theirs) or {}).items():
+            values = logged.get(theirs) or {}
+            if not isinstance(values, Mapping):
+                raise InputError(f"{source}: '{theirs}' of '{task}' has no value for each index")
+            for index, value in values.items():
                 _put(found, set_name, ours, str(index), value)
     return found
 

@@ -85,7 +85,7 @@ def read_log(path: str | os.PathLike[str]) -> Log:
     if not sets:
         raise InputError(f"log {file} holds no value of a single example")
     for name in sets:
-        if not _SET.fullmatch(name):
+        if not isinstance(name, str) or not _SET.fullmatch(name):
             raise InputError(f"log {file}: '{name}' cannot be the name of a set: lower-case letters, digits and _ only")
     muse = log_layouts.is_muse(sets)
     model = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -110,7 +110,7 @@ def _read_json(file: Path) -> Sets:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"log {file} is no JSON: {error}") from error
     if isinstance(log, dict) and any(str(key).endswith(".json") for key in log):
-        return log_layouts.tofu_legacy(log)
+        return log_layouts.tofu_legacy(log, str(file))
     found = log_layouts.open_unlearning(log, str(file)) if isinstance(log, dict) else {}
     if not found:
         raise InputError(

@@ -12,6 +12,7 @@ from ofmu.data.prompts import encode_prompts, prompt_room
 from ofmu.data.tokens import TokenSet
 from ofmu.engine.forward import Encoded
 from ofmu.engine.processes import Processes
+from ofmu.errors import InputError
 from ofmu.evaluation.answers import AnswerFacts, answer_facts, with_generations
 from ofmu.evaluation.choices import score_choices
 from ofmu.evaluation.generation import generate
@@ -63,6 +64,22 @@ class Further:
             norms = gradient_norms(loaded.model, encoded, device=processes.device)
             found[name] = replace(found[name], facts={**found[name].facts, "gradnorm": norms})
         return found
+
+
+def check_asked(config: Evaluate, sets: Sets) -> None:
+    """Make sure, before the work begins, that these examples allow the passes asked for.
+
+    Raises:
+        InputError: one of them is not possible.
+    """
+    texts = [each for each in sets.examples.values() if isinstance(each, TextExamples)]
+    for flag, given in (("--generate", config.generate), ("--gradient-norms", config.gradient_norms)):
+        if given and not texts:
+            raise InputError(f"{flag} is for language models, but these are images; leave it out")
+    if config.generate and not any(example.prompt is not None for each in texts for example in each.examples):
+        raise InputError("--generate needs questions, but these are texts without a prompt; leave it out")
+    if config.gradient_norms and "holdout" not in sets.examples:
+        raise InputError("--gradient-norms is an attack that tells the forget set from the holdout; give --holdout")
 
 
 def further(config: Evaluate, sets: Sets, chosen: Mapping[str, Encoded]) -> Further | None:

@@ -27,7 +27,7 @@ def attacks_on(
         attacks.json, None without any; and what a reader must know about attacks that were left out.
 
     Raises:
-        InputError: the folder given holds no finished attacks, or attacks on another model.
+        InputError: the folder given holds no finished attacks, or attacks on another model or another run.
     """
     beside = run.path.absolute()
     folder = Path(given) if given is not None else beside.with_name(f"{beside.resolve().name}-attacks")
@@ -52,6 +52,11 @@ def _read(run: RunDirectory, folder: Path) -> tuple[str | None, dict[str, Any] |
     attacked = (found.get("models") or {}).get("unlearned")
     if attacked != own:
         return "its attacks are on another model", None
+    for attacked_on, of_run in (("sets", "inputs"), ("models", "compared")):
+        known = manifest.get(of_run) or {}
+        for name, value in (found.get(attacked_on) or {}).items():
+            if name != "unlearned" and known.get(name) not in (None, value):
+                return f"its attacks are on another run, whose {name} {attacked_on[:-1]} is not this run's", None
     return None, found
 
 

@@ -18,7 +18,7 @@ from ofmu.evaluation.metric import Metric
 from ofmu.evaluation.own_metric import with_further
 from ofmu.evaluation.records import Records
 from ofmu.runs import evaluate_log, manifest, retraining, stored
-from ofmu.runs.answering import further
+from ofmu.runs.answering import check_asked, further
 from ofmu.runs.config import Evaluate
 from ofmu.runs.directory import RunDirectory, write_json, write_text
 from ofmu.runs.drawing import draw_report
@@ -78,7 +78,8 @@ def plan(config: Evaluate, *, transform: Transform | None = None) -> dict[str, A
         loaded = read_model(config.model, config)
         try:
             sets = read_sets(config, loaded, transform=transform)
-            check_others(config)
+            check_asked(config, sets)
+            check_others(config, loaded, sets)
             cache = None if config.cache is None else Path(config.cache)
             wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
         finally:
@@ -109,7 +110,8 @@ def _run(
     listener.note("reading model and data")
     loaded = read_model(config.model, config)
     sets = read_sets(config, loaded, transform=transform)
-    check_others(config)
+    check_asked(config, sets)
+    check_others(config, loaded, sets)
     cache = retraining.cache_folder(config, directory)
     wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
     identity = Identity.of(loaded, sets)

@@ -83,12 +83,15 @@ class Sets:
         return {name: [self.encoded[name].ids[i] for i in self.half(name, "steer", seed=seed)] for name in self.halves}
 
     def views(self, name: str, ids: Sequence[str]) -> dict[str, Encoded]:
-        """``<set>-paraphrased`` and ``<set>-wrong`` of these examples, where the data know any; reporting half only."""
+        """``<set>-paraphrased`` and ``<set>-wrong`` of these examples, where the data know any; reporting half only.
+
+        A set too small to be dealt gives all, as in :meth:`half`.
+        """
         found = self.examples[name]
         if not isinstance(found, TextExamples):
             return {}
-        wanted = set(ids)
-        rows = [e for e in found.examples if e.id in wanted and self.dealt.get(e.cluster) == "report"]
+        wanted, whole = set(ids), len(set(self.encoded[name].clusters)) < 2
+        rows = [e for e in found.examples if e.id in wanted and (whole or self.dealt.get(e.cluster) == "report")]
         made = views(replace(found, examples=tuple(rows)))
         return {f"{name}-{view}": self.encode(examples) for view, examples in made.items()}
 
@@ -100,7 +103,8 @@ class Sets:
             if len(set(self.encoded[name].clusters)) >= 2
         }
         forget = self.encoded["forget"]
-        found["forget-wrong"] = {i: self.dealt[cluster] for i, cluster in zip(forget.ids, forget.clusters)}
+        if len(set(forget.clusters)) >= 2:
+            found["forget-wrong"] = {i: self.dealt[cluster] for i, cluster in zip(forget.ids, forget.clusters)}
         return found
 
 
@@ -277,12 +281,40 @@ def others(config: Any) -> dict[str, Any]:
     return found
 
 
-def check_others(config: Any) -> None:
-    """Make sure, before the work begins, that the models to compare with can be read.
+def check_others(config: Any, loaded: Loaded, sets: Sets) -> None:
+    """Make sure, before the work begins, that the models to compare with can be read and be given the same examples.
+
+    Args:
+        config: names them.
+        loaded: the model they are compared with; they get its tokens.
+        sets: the examples.
 
     Raises:
         InputError: one of them cannot.
     """
-    for source in others(config).values():
-        if isinstance(source, str):
-            read_model(source, config)
+    for role, source in others(config).items():
+        if not isinstance(source, str):
+            continue
+        other = read_model(source, config)
+        if other.modality != loaded.modality:
+            raise InputError(
+                f"the {role} model {other.name} is {_model_kind(other)}, but {loaded.name} is {_model_kind(loaded)}"
+            )
+        if other.tokenizer is not None and _tokens(other, sets) != _tokens(loaded, sets):
+            raise InputError(
+                f"the {role} model {other.name} has another tokenizer than {loaded.name}; only models that read the "
+                "same tokens can be compared"
+            )
+        if None not in (other.num_classes, loaded.num_classes) and other.num_classes != loaded.num_classes:
+            raise InputError(
+                f"the {role} model {other.name} knows {other.num_classes} classes, {loaded.name} {loaded.num_classes}"
+            )
+
+
+def _tokens(loaded: Loaded, sets: Sets) -> list[list[int]] | None:
+    """The first answers to be forgotten as a model's own tokenizer writes them; None for images."""
+    forget = sets.examples["forget"]
+    if not isinstance(forget, TextExamples):
+        return None
+    texts = [example.completion for example in forget.examples[:16]]
+    return [list(loaded.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) for text in texts]

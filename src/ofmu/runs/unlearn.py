@@ -107,7 +107,7 @@ def plan(config: Unlearn, *, transform: Transform | None = None) -> Plan:
         loaded = read_model(config.model, config)
         try:
             sets = read_sets(config, loaded, transform=transform)
-            check_others(config)
+            check_others(config, loaded, sets)
             cache = None if config.cache is None else Path(config.cache)
             wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
             setup = prepare(config, adapt(loaded, config), sets, ranks, cache=None)
@@ -132,7 +132,7 @@ def _begin(
     loaded = read_model(config.model, config)
     try:
         sets = read_sets(config, loaded, transform=transform)
-        check_others(config)
+        check_others(config, loaded, sets)
         identity = Identity.of(loaded, sets)
         if resume:
             identity.check(directory)

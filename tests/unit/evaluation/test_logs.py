@@ -205,6 +205,12 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "an empty log": (json_file({"eval_log.json": {}}), "no value of a single example"),
     "no table": (lambda folder: json_file("{}")(folder).rename(folder / "log.parquet"), "cannot be read as a Parquet"),
     "another table": (table_file({"a": [1]}), "has the columns a; a log has"),
+    "no numbers by index": (json_file({"eval_log_forget.json": {"avg_gt_loss": [1.0]}}), "no value for each index"),
+    "a side without examples": (json_file({"mia_loss": {"forget": 3}}), "a summary without single examples"),
+    "a set without a name": (
+        table_file({"task": [None, "a"], "index": [0, 1], "avg_loss": [1.0, 1.0]}),
+        "name of a set",
+    ),
     "an odd set": (table_file({"task": ["Set 1"], "index": [0], "avg_loss": [1.0]}), "cannot be the name of a set"),
 }
 

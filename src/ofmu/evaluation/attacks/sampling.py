@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ofmu.data.examples import Examples, TextExamples
-from ofmu.data.prompts import encode_prompts
+from ofmu.data.prompts import encode_prompts, prompt_room
 from ofmu.errors import InputError
 from ofmu.evaluation import statistics
 from ofmu.evaluation.attack import Attacked, Compared, Figure, Findings, ModelAttack, Target, figure
@@ -37,7 +37,7 @@ class DrawnAnswers(ModelAttack):
     questions: int = 100
     """Questions at most, drawn among the reporting clusters of the forget set."""
     max_new_tokens: int = 64
-    """Longest answer in tokens."""
+    """Longest answer in tokens; where the context is too short for it, as many as fit."""
 
     def __post_init__(self) -> None:
         if self.samples < 2 or self.questions < 1 or self.max_new_tokens < 1:
@@ -53,11 +53,7 @@ class DrawnAnswers(ModelAttack):
     def run(self, target: Target) -> Attacked:
         """Greedy and drawn answers, judged."""
         asked = self._asked(target)
-        room = (target.context or 2048) - self.max_new_tokens
-        if room < 1:
-            raise InputError(
-                f"sampling: {self.max_new_tokens} new tokens do not fit into a context of {target.context}"
-            )
+        room = prompt_room(target.context, self.max_new_tokens)
         prompts = encode_prompts(asked, target.tokenizer, max_length=room)
         more = {"max_new_tokens": self.max_new_tokens, "batch_size": target.batch_size, "device": target.device}
         with target.autocast():
