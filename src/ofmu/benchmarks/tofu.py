@@ -6,6 +6,7 @@ Source: Maini et al. 2024 (arXiv 2401.06121); METRICS.md §13.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,7 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
 
     ranges.check(options)
     wanted = models(options)
+    _check_output(options.output)
     examples = read_sets(options)
     measured = [_measured(name, role, source, options, examples, tell) for name, role, source in wanted]
     tell("making the tables")
@@ -124,7 +126,19 @@ def models(options: Options) -> list[tuple[str, str, str]]:
         raise InputError(f"two models are called '{twice}'; give names: --model NAME=FOLDER")
     if not found:
         raise InputError("there is no model to measure; give --model FOLDER")
+    odd = next((name for name in names if not re.fullmatch(r"\w[\w .+-]*", name)), None)  # it names a folder
+    if odd is not None:
+        raise InputError(f"'{odd}' cannot be the name of a model: letters, digits, spaces and _.+- only")
     return found
+
+
+def _check_output(output: str | None) -> None:
+    """The folder is new, empty, or one of this benchmark."""
+    place = Path(output or ".")
+    if output and place.exists() and not place.is_dir():
+        raise InputError(f"output {place} is a file; give a folder")
+    if output and place.is_dir() and any(place.iterdir()) and not (place / "records").is_dir():
+        raise InputError(f"output {place} holds something else; give a folder that is empty or new")
 
 
 def read_sets(options: Options) -> dict[str, TextExamples]:
@@ -175,7 +189,7 @@ def _measured(
         loaded.model.to(ranks.device)
         for on, own in examples.items():
             tell(f"{name}: {on}")
-            place = Path(options.output, "records", name) if options.output else None
+            place = Path(options.output, "records", name, options.precision) if options.output else None
             answers = options.max_new_tokens if options.generate and on != "holdout" else None
             found |= score_set(
                 loaded, on, own, encode, batch_size=options.batch_size, processes=ranks, answers=answers, kept=place

@@ -11,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ofmu.benchmarks.tofu import Measured
-from ofmu.benchmarks.tofu_parity import parity
+from ofmu.benchmarks.tofu_parity import answers, parity
 from ofmu.benchmarks.tofu_quality import aggregate_row, low_rates, quality_row
 from ofmu.data.halves import deal
 from ofmu.data.views import base_id
 from ofmu.evaluation.evaluate import summarise
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
+from ofmu.evaluation.truth_ratio import knowledge, log_truth_ratio
 
 Row = dict[str, Any]
+NAN = float("nan")
 
 HEADLINES = ("forgetting_gap", "retention_gap", "privacy_gap")
 ATTACKS = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus_plus", "mia_gradnorm")
@@ -88,11 +92,11 @@ def tables(measured: Sequence[Measured], *, split: str, seed: int) -> dict[str, 
                 for name, values in whole.items()
             ],
             "parity: TOFU legacy (whole sets, first 300 rows)": [
-                {"Method": name, **{column: values[key] for column, key in LEGACY.items()}, "Submitted By": ""}
+                {"Method": name, **{column: values.get(key, NAN) for column, key in LEGACY.items()}, "Submitted By": ""}
                 for name, values in legacy.items()
             ],
             "utility (nine parts, whole sets)": [
-                {"model": name, **{title: values[key] for key, title in UTILITY.items()}}
+                {"model": name, **{title: values.get(key, NAN) for key, title in UTILITY.items()}}
                 for name, values in whole.items()
             ],
             "forget quality (reporting half, paired)": [
@@ -102,8 +106,8 @@ def tables(measured: Sequence[Measured], *, split: str, seed: int) -> dict[str, 
             ],
             "privacy": [row for each in shown for row in _privacy_rows(each, models[each.name], halves)],
             "public aggregates (whole sets; not for ranking)": [
-                {"model": name, **aggregate_row(values, _knowledge(models[name]), reference)}
-                for name, values in whole.items()
+                {"model": each.name, **aggregate_row(whole[each.name], _knowledge(each.records), reference)}
+                for each in shown
             ],
         },
         "models": models,
@@ -151,11 +155,11 @@ def _headline_row(name: str, metrics: Mapping[str, Any]) -> Row:
     return row
 
 
-def _knowledge(metrics: Mapping[str, Any]) -> float:
-    """Mean 1/(1 + TR) of the model on the forget set."""
-    wanted = ("forget_truth_ratio_knowledge", "unlearned")
-    found = next((each["value"] for each in metrics["scores"] if (each["name"], each["role"]) == wanted), None)
-    return float("nan") if found is None else found
+def _knowledge(records: Mapping[str, Record]) -> float:
+    """Mean 1/(1 + TR) of the model on the whole forget set, as everything else in that table."""
+    if "forget-wrong" not in records:
+        return NAN
+    return float(np.mean(knowledge(log_truth_ratio(*answers(records, "forget")))))
 
 
 def _privacy_rows(own_model: Measured, metrics: Mapping[str, Any], halves: dict) -> list[Row]:
@@ -173,13 +177,19 @@ def _privacy_rows(own_model: Measured, metrics: Mapping[str, Any], halves: dict)
                 "original": by_role.get("original", {}).get("value"),
                 "this model": own["value"],
                 "interval": own["interval"],
-                "retrained": by_role.get("retrained", {}).get("value"),
+                "retrained": _mean([score["value"] for role, score in by_role.items() if role.startswith("retrained")]),
                 "gap": own["gap"],
                 "gap interval": own["gap_interval"],
                 **low_rates(own_model.records, attack, halves),
             }
         )
     return rows
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Over the seeds of the retrained model, as the gap has it; None where one is missing."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def _first(records: Mapping[str, Record]) -> dict[str, Record]:

@@ -173,10 +173,10 @@ def _read_examples(config: Any) -> dict[str, Examples]:
 def _named(given: Any) -> tuple[str, Any]:
     """An ability as name and source: ``name=place``, or a pair."""
     parts = given.split("=", 1) if isinstance(given, str) else list(given)
-    if len(parts) != 2 or not re.fullmatch("[a-z][a-z0-9_]*", str(parts[0])) or parts[0] in SETS:
+    if len(parts) != 2 or not re.fullmatch("[a-z][a-z0-9_]*", str(parts[0])) or parts[0] in (*SETS, "model"):
         raise InputError(
             f"abilities: '{given}' is no NAME=FILE with a name of lower-case letters, digits and _, "
-            f"other than {', '.join(SETS)}"
+            f"other than {', '.join(SETS)}, model"
         )
     return parts[0], parts[1]
 

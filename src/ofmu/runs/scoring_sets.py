@@ -42,9 +42,10 @@ def score_set(
     """
     found = {}
     for view, own in {name: examples, **{f"{name}-{kind}": made for kind, made in views(examples).items()}}.items():
-        place = None if kept is None else kept / f"{view}.parquet"
         encoded = encode(own)
         asked = Questions({view: own}, answers) if answers is not None and view == name else None
+        length = "" if asked is None else f".{answers}-tokens"  # longer answers are other answers
+        place = None if kept is None else kept / f"{view}{length}.parquet"
         record = _read(place, loaded.fingerprint, encoded.fingerprint, answered=asked is not None)
         if record is None:
             with processes.autocast():
