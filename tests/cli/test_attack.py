@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -285,6 +286,25 @@ def test_answers_are_drawn_when_asked_for(run: Path, tmp_path: Path):
     assert 0 <= first["after"]["unlearned"] <= second["after"]["unlearned"] <= 1
     assert first["gap"] == 0
     assert first["details"]["upper_bound"]["unlearned"] > first["after"]["unlearned"]
+
+
+def test_drawn_answers_are_as_long_as_the_context_allows(run: Path, tmp_path: Path):
+    done = attack(run, [DrawnAnswers(samples=2, questions=1)], tmp_path / "out", seeds=[0])  # 64 tokens, context 48
+    assert done.findings["attacks"]["sampling"]["figures"]
+
+
+def test_an_attack_that_does_nothing_brings_nothing_back(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The attack of the documentation, without its noise: before and after are measured on the same examples."""
+    page = Path(__file__).parents[2] / "docs/how-to/own-metric.md"
+    code = re.search(r"```python noise\.py\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert code
+    (tmp_path / "noise.py").write_text(code[1].replace("share: float = 0.05", "share: float = 0.0"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    done = attack(run, ["noise:Noise"], tmp_path / "out", seeds=[0])
+    figures = done.findings["attacks"]["noise:Noise"]["figures"]
+    assert "forget_loss" in [figure["measure"] for figure in figures]
+    for figure in figures:
+        assert figure["after"] == figure["before"], figure["measure"]
 
 
 def test_an_attack_of_ones_own_is_found(run: Path, tmp_path: Path, ofmu: Command, monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ofmu.evaluation.record import Record
+
 from .command import Ended
 
 ROWS = {"forget01_perturbed": 40, "retain_perturbed": 20, "holdout01": 40, "real_authors_perturbed": 10}
@@ -42,6 +44,11 @@ def test_tofu_measures_every_model_once_and_writes_the_tables(ofmu: Command, wid
     headlines = {row["model"]: row for row in found["tables"]["headlines"]}
     assert headlines["mine"]["privacy_gap"] == 0
     assert headlines["mine"]["forgetting_gap"] is None  # original and retrained do not differ
+    longer = ofmu(*[6 if word == 4 else word for word in words])
+    assert longer.code == 0, longer.err
+    for tokens in (4, 6):
+        said = Record.from_parquet(tmp_path / f"out/records/mine/fp32/forget.{tokens}-tokens.parquet")
+        assert said.facts["generated_tokens"].max() == tokens
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out/records").rglob("*.parquet")}
     assert ofmu(*words).code == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out/records").rglob("*.parquet")} == before
@@ -53,6 +60,10 @@ def test_tofu_measures_every_model_once_and_writes_the_tables(ofmu: Command, wid
         (["tofx"], "unknown benchmark 'tofx' (did you mean 'tofu'?)"),
         (["tofu"], "there is no model to measure; give --model FOLDER"),
         (["tofu", "--model", "a=x", "--model", "a=y"], "two models are called 'a'"),
+        (["tofu", "--model", "../a=x"], "'../a' cannot be the name of a model"),
+        (["tofu", "--model", "=x"], "'' cannot be the name of a model"),
+        (["tofu", "--model", "a=x", "--output", Path(__file__)], "test_bench.py is a file"),
+        (["tofu", "--model", "a=x", "--output", Path(__file__).parent], "holds something else"),
         (["tofu", "--split", "forget02"], "forget02"),
         (["tofu", "--split", "forget01", "--model", "nowhere"], "nowhere"),
     ],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from toys import convnet
 
 from .command import Command, facts, write_lines
 
@@ -55,6 +58,7 @@ def test_the_gradient_attack_is_made_on_request(scores: dict[tuple[str, str], An
     [
         ("world facts=x.jsonl", "abilities: 'world facts=x.jsonl' is no NAME=FILE"),
         ("forget=x.jsonl", "other than forget, retain, holdout, test"),
+        ("model=x.jsonl", "forget, retain, holdout, test, model"),  # the manifest has the model's own hash by that name
         ("quiz", "abilities: 'quiz' is no NAME=FILE"),
         ("quiz=nowhere.jsonl", "nowhere.jsonl"),
     ],
@@ -67,3 +71,50 @@ def test_an_ability_that_cannot_be_used_gets_one_line(
     assert ended.code == 2
     assert message in ended.line
     assert not (tmp_path / "run").exists()
+
+
+def test_a_pass_that_the_examples_do_not_allow_gets_one_line(
+    ofmu: Command, model: Path, forget: Path, retain: Path, tmp_path: Path
+):
+    told = [write_lines(tmp_path / f"{n}.jsonl", [{"text": f"Clerk {n} lives in Oslo."}] * 2) for n in (1, 2)]
+    cases = [
+        (forget, retain, "--gradient-norms", "from the holdout; give --holdout"),
+        (*told, "--generate", "texts without a prompt; leave it out"),
+    ]
+    for first, second, flag, message in cases:
+        words = ["evaluate", "--model", model, "--forget", first, "--retain", second, flag, "--device", "cpu"]
+        ended = ofmu(*words, "--output", tmp_path / "run")
+        assert ended.code == 2
+        assert message in ended.line
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_cannot_be_given_the_same_examples_is_refused(
+    ofmu: Command, model: Path, forget: Path, retain: Path, tmp_path: Path
+):
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    convnet().save_pretrained(tmp_path / "images")
+    other = shutil.copytree(model, tmp_path / "other")
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "<s>": 1, "</s>": 2}, unk_token="<pad>"))
+    again = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
+    again.save_pretrained(other)
+    for place, message in ((tmp_path / "images", "is an image classifier, but"), (other, "has another tokenizer than")):
+        given = ["evaluate", "--model", model, "--forget", forget, "--retain", retain, "--original", place]
+        ended = ofmu(*given, "--output", tmp_path / "run", "--device", "cpu")
+        assert ended.code == 2
+        assert message in ended.line
+        assert not (tmp_path / "run").exists()
+
+
+def test_other_forms_of_one_person_s_answers_are_measured_whole(ofmu: Command, model: Path, tmp_path: Path):
+    rows = [row | {"person": "one", "perturbed_answer": ["In Bonn."]} for row in facts(range(40, 44))]
+    kept = [row | {"person": row["id"]} for row in facts(range(4, 14))]
+    words = ["evaluate", "--model", model, "--forget", write_lines(tmp_path / "one.jsonl", rows)]
+    words += ["--retain", write_lines(tmp_path / "kept.jsonl", kept)]
+    ended = ofmu(*words, "--cluster-by", "person", "--output", tmp_path / "run", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    found = json.loads((tmp_path / "run/metrics.json").read_text())["scores"]
+    (score,) = [each for each in found if each["name"] == "forget_truth_ratio"]
+    assert (score["n"], score["half"]) == (4, "whole")

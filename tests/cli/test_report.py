@@ -130,6 +130,10 @@ def test_attacks_that_do_not_belong_to_the_run_are_not_shown(
     assert (ended.code, ended.line) == (2, "ofmu: --attacks run-attacks: its attacks are on another model")
     assert ofmu("report", run, "--output", "b.html").code == 0
     assert "left out: its attacks are on another model" in Path("b.html").read_text(encoding="utf-8")
+    (other / "attacks.json").write_text(json.dumps(found | {"sets": found["sets"] | {"forget": "another"}}))
+    ended = ofmu("report", run, "--attacks", other, "--output", "a.html")
+    assert ended.code == 2
+    assert ended.line.endswith("its attacks are on another run, whose forget set is not this run's")
     (other / "manifest.json").unlink()
     ended = ofmu("report", run, "--attacks", other, "--output", "c.html")
     assert ended.line == "ofmu: --attacks run-attacks: it holds no finished attacks"

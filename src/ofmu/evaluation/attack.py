@@ -94,6 +94,11 @@ class Target:
     context: int | None = None
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
+    @property
+    def reported(self) -> dict[str, Encoded]:
+        """Set → what is reported, as before the attack: all that was to be forgotten, else the reporting half."""
+        return {n: e if n == "forget" else e.take(list(self.report[n])) for n, e in self.sets.items()}
+
 
 @dataclass(frozen=True)
 class Attacked:

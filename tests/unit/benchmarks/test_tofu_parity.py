@@ -10,13 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofmu.benchmarks.tofu_parity import UTILITY, parity
+from ofmu.benchmarks.tofu import Measured
+from ofmu.benchmarks.tofu_parity import UTILITY, answers, parity
+from ofmu.benchmarks.tofu_tables import tables
+from ofmu.evaluation.aggregates import memorization
 from ofmu.evaluation.logs import read_log
 from ofmu.evaluation.record import Record
+from ofmu.evaluation.truth_ratio import knowledge, log_truth_ratio
 
 FAMILIES = ("Llama-2-7b-chat-hf", "Llama-3.2-1B-Instruct")
 RETRAINED = {"full_forget01": "retain99", "full_forget05": "retain95", "full_forget10": "retain90"}
 MODELS = [f"{family}__{role}" for family in FAMILIES for role in (*RETRAINED, *RETRAINED.values())]
+KEPT = ("forget", "forget-paraphrased", "forget-wrong", "holdout")
 LEGACY = {"retain90": 0.613745, "retain95": 0.600577, "retain99": 0.620744, "full": 0.622677}
 
 
@@ -73,3 +78,20 @@ def test_what_is_missing_is_not_a_number(logs: Path):
     for name in ("forget_truth_ratio", "forget_quality", "model_utility", "mia_loss", "privleak"):
         assert math.isnan(found[name]), name
     assert len(UTILITY) == 9
+
+
+def test_a_row_of_a_table_is_about_one_set_of_examples_and_one_yardstick(logs: Path):
+    """Rows on whole sets have no part from the reporting half; the retrained value is the one that the gap is to."""
+    roles = {"original": MODELS[8], "retrained": MODELS[11], "retrained-2": MODELS[5]}
+    measured = [
+        Measured(name, name.split("-")[0], {on: each for on, each in of(logs, model).items() if on in KEPT})
+        for name, model in roles.items()
+    ]
+    found = tables(measured, split="forget10", seed=0)
+    for row in found["tables"]["privacy"]:
+        assert row["this model"] - row["retrained"] == pytest.approx(row["gap"], abs=1e-12), row["attack"]
+    own, summary = measured[0].records, found["summary"]["original"]
+    known = float(np.mean(knowledge(log_truth_ratio(*answers(own, "forget")))))
+    parts = [summary[name] for name in ("extraction_strength", "exact_memorization", "forget_Q_A_PARA_Prob")]
+    row = found["tables"]["public aggregates (whole sets; not for ranking)"][0]
+    assert row["memorization"] == pytest.approx(memorization(*parts, known), abs=1e-12)

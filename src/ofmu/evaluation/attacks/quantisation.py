@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from ofmu.errors import InputError, unknown
 from ofmu.evaluation.attack import Attacked, Compared, Findings, ModelAttack, Target
 from ofmu.evaluation.attacked import by_variant, measured, measured_figures
+from ofmu.evaluation.records import SETS
 from ofmu.models.hidden import head_of
 
 GROUP = 64
@@ -50,11 +51,7 @@ class Quantisation(ModelAttack):
 
     def run(self, target: Target) -> Attacked:
         """Forget, retain, holdout and test examples under each rounding."""
-        chosen = {
-            name: target.sets[name] if name == "forget" else target.sets[name].take(list(target.report[name]))
-            for name in ("forget", "retain", "holdout", "test")
-            if name in target.sets
-        }
+        chosen = {name: encoded for name, encoded in target.reported.items() if name in SETS}
         records = {}
         for kind in self.kinds:
             with quantised(target.model, kind):
