@@ -127,12 +127,21 @@ def ascend(
 
 
 def _projected(problem: Problem, derivatives: Derivatives) -> Inner:
-    """C8: d = g_f − max(0, c) a v, the ascent direction without its part along g_r where that is positive."""
     g_f, g_r = derivatives.gradient(problem.forget), derivatives.gradient(problem.retain)
     a, b = finite_norm(g_f, "forget"), finite_norm(g_r, "retain")
     c = number(g_f.dot(g_r)) / (a * b) if a * b > 0 else 0.0
-    d = g_f.plus(g_r, -c * a / b) if c > 0 else g_f
-    return Inner(d, g_f, g_r, a, b, c, max(c, 0.0), 0.0, c > 0)
+    return projected(Inner(g_f, g_f, g_r, a, b, c, 0.0, 0.0, False))
+
+
+def projected(seen: Inner) -> Inner:
+    """C8: d = g_f − max(0, c) a v, the ascent direction without its part along g_r where that is positive.
+
+    Args:
+        seen: both gradients, their norms and cosine.
+    """
+    c = seen.c
+    d = seen.g_f.plus(seen.g_r, -c * seen.a / seen.b) if c > 0 else seen.g_f
+    return replace(seen, gradient=d, curvature=max(c, 0.0), beta=0.0, active=c > 0)
 
 
 def _absolute_beta(beta: float, a: float, norm_D: float, scale: Scale, trust: float | None) -> float:

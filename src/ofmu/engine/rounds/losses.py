@@ -1,0 +1,44 @@
+"""The two losses of a step, each on a batch of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ofmu.core.problem import Problem
+from ofmu.engine.loss import BatchLoss, Reduction, Values
+from ofmu.engine.task import Task
+from ofmu.losses import nll
+
+
+@dataclass(frozen=True)
+class Pair:
+    """L_f, to be raised, and L_r, to be lowered, on the batches drawn for one step."""
+
+    forget: BatchLoss
+    retain: BatchLoss
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Draws batches and puts the losses on them.
+
+    Args:
+        task: whose sets `forget` and `retain` are drawn from.
+        forget: L_f of each example or token.
+        per: what the mean of L_f is over.
+    """
+
+    task: Task
+    forget: Values
+    per: Reduction
+
+    def draw(self) -> Pair:
+        """The losses on the next two batches."""
+        return Pair(
+            self.task.loss(self.forget, self.task.draw("forget"), self.per),
+            self.task.loss(lambda rows, _: nll(rows), self.task.draw("retain"), "tokens"),
+        )
+
+    def problem(self, pair: Pair) -> Problem:
+        """What the core sees of them."""
+        return Problem(self.task.parameters, pair.forget, pair.retain, dict(self.task.model.named_buffers()))

@@ -1,0 +1,107 @@
+"""Algorithm 1 under way: rounds of T inner steps and the outer steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ofmu.core.ascent import Inner
+from ofmu.core.descent import Outer
+from ofmu.engine.balance import Balance
+from ofmu.engine.checks import Check
+from ofmu.engine.method import Process, StepRecord
+from ofmu.engine.optimiser import TwoSided
+from ofmu.engine.rounds.losses import Losses, Pair
+from ofmu.engine.rounds.outer import Descent
+from ofmu.engine.rounds.phi import Phi
+from ofmu.engine.rounds.places import place_of, visited
+from ofmu.engine.rounds.record import record
+from ofmu.engine.rounds.settings import Settings
+from ofmu.engine.rounds.shapings import shapings_of
+
+
+class Rounds(Process):
+    """One step is one round.
+
+    inner, t = 1 … T:  θ ← θ + (λ_eff η/T) P ∇Φ
+    outer:             θ ← θ − η P ∇F
+
+    Args:
+        losses: L_f and L_r.
+        settings: everything else.
+    """
+
+    def __init__(self, losses: Losses, settings: Settings):
+        self._losses, self._settings = losses, settings
+        self._task = losses.task
+        self._derivatives = self._task.derivatives(settings.derivatives)
+        self._place = place_of(settings, losses)
+        self._phi = Phi(losses, self._derivatives, settings)
+        self._shapings = shapings_of(settings)
+        self._optimiser = TwoSided(self._task.parameters, kind=settings.optimiser, states=settings.optimiser_states)
+        self._descent = Descent(losses, self._phi, settings)
+        self._balance = Balance(settings.lambda_eff, settings.retain_band)
+
+    def step(self) -> StepRecord:
+        """One round; the last inner step and the first outer one share their batches."""
+        lr, weight = self._task.pace.now(), self._balance.weight
+        self._phi.begin_round()
+
+        pair, seen = self._inner_step(lr, weight)
+        for _ in range(self._settings.inner_steps - 1):
+            pair, seen = self._inner_step(lr, weight)
+
+        descent = self._outer_step(pair, lr)
+        for _ in range(self._settings.outer_steps - 1):
+            descent = self._outer_step(self._losses.draw(), lr)
+
+        return record(pair, seen, descent, weight)
+
+    def _inner_step(self, lr: float, weight: float) -> tuple[Pair, Inner]:
+        """θ ← θ + (λ_eff η/T) P ∇Φ on fresh batches."""
+        pair = self._losses.draw()
+        seen = self._direction(pair)
+        self._task.before_edit()
+        self._optimiser.ascend(seen.gradient, lr, weight, 1 / self._settings.inner_steps)
+        return pair, seen
+
+    def _outer_step(self, pair: Pair, lr: float) -> Outer:
+        """θ ← θ − η P ∇F; the outer steps of a round share one step size."""
+        descent = self._descent.gradient(pair, lr)
+        self._task.before_edit()
+        self._optimiser.descend(descent.gradient, lr / self._settings.outer_steps)
+        return descent
+
+    def _direction(self, pair: Pair) -> Inner:
+        """∇Φ at its place, shaped for the step."""
+        with visited(self._task, self._place.displacement(pair)):
+            seen = self._phi.gradient(pair)
+        for shaping in self._shapings:
+            seen = shaping.shaped(seen)
+        return seen
+
+    def observe(self, check: Check) -> None:
+        """Let the balance react."""
+        pace = self._task.pace
+        if self._settings.balance == "adaptive" and not pace.reached:
+            self._balance.observe(check, pace.step / pace.steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments, balance, remembered step lengths and norms."""
+        return {
+            "optimiser": self._optimiser.state_dict(),
+            "balance": self._balance.state_dict(),
+            "derivatives": self._derivatives.state_dict(),
+            **self._phi.state_dict(),
+            "place": self._place.state_dict(),
+            "shapings": [shaping.state_dict() for shaping in self._shapings],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._balance.load_state_dict(state["balance"])
+        self._derivatives.load_state_dict(state["derivatives"])
+        self._phi.load_state_dict(state)
+        self._place.load_state_dict(state["place"])
+        for shaping, held in zip(self._shapings, state["shapings"], strict=True):
+            shaping.load_state_dict(held)

@@ -1,0 +1,40 @@
+"""What a round saw, as a line of the history."""
+
+from __future__ import annotations
+
+from ofmu.core.ascent import Inner
+from ofmu.core.descent import Outer
+from ofmu.engine.method import StepRecord
+from ofmu.engine.rounds.losses import Pair
+from ofmu.engine.weighted_sum import TINY
+
+
+def record(pair: Pair, seen: Inner, descent: Outer, lambda_eff: float) -> StepRecord:
+    """The facts of a round.
+
+    Args:
+        pair: the losses of its last inner step.
+        seen: that step's ∇Φ.
+        descent: the last outer step's ∇F.
+        lambda_eff: the balance of the round.
+    """
+    g_r = seen.g_r or descent.gradient  # without similarity term: the outer step's, one inner step later
+    b = g_r.norm().item()
+    cosine = seen.g_f.dot(g_r).item() / (seen.a * b) if seen.a * b > TINY else None
+    return StepRecord(
+        forget_loss=pair.forget.nll,
+        retain_loss=pair.retain.nll,
+        similarity=cosine,
+        norm_forget=seen.a,
+        norm_retain=b,
+        more={
+            "forget_objective": -pair.forget.value,
+            "norm_phi": seen.gradient.norm().item(),
+            "similarity_share": seen.curvature,
+            "beta": seen.beta,
+            "rho": descent.rho,
+            "kappa": descent.kappa,
+            "guarded": descent.guarded,
+            "lambda_eff": lambda_eff,
+        },
+    )
