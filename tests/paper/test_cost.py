@@ -10,7 +10,7 @@ from dense import Toy
 from torch import Tensor
 from torch.autograd.profiler import profile
 
-from ofmu.core import Exact, FiniteDifference, Problem, SolveOptions, inner, outer, solve
+from ofmu.core import Exact, FiniteDifference, Penalty, Phi, Problem, SolveOptions, inner, outer, solve
 
 
 class Counted:
@@ -50,42 +50,42 @@ def counted(conflict: bool = True) -> tuple[Problem, Callable[[], tuple[int, int
 def test_differences_of_an_active_similarity(central: bool, up: tuple[int, int], down: tuple[int, int]) -> None:
     problem, spent = counted()
     fd = FiniteDifference(problem.parameters, central=central)
-    outer(problem, beta=0.5, rho=0.1, derivatives=fd)  # the first products look for their steps
+    outer(problem, Phi(beta=0.5), fd, Penalty(rho=0.1))  # the first products look for their steps
     spent()
-    inner(problem, beta=0.5, derivatives=fd)
+    inner(problem, Phi(beta=0.5), fd)
     assert spent() == up
-    outer(problem, beta=0.5, rho=0.1, derivatives=fd)
+    outer(problem, Phi(beta=0.5), fd, Penalty(rho=0.1))
     assert spent() == down
 
 
 def test_c7_an_inactive_hinge_costs_two_and_three() -> None:
     problem, spent = counted(conflict=False)
     fd = FiniteDifference(problem.parameters)
-    outer(problem, similarity="squared_hinge", beta=0.5, rho=0.1, derivatives=fd)
+    outer(problem, Phi(beta=0.5, similarity="squared_hinge"), fd, Penalty(rho=0.1))
     spent()
-    assert not inner(problem, similarity="squared_hinge", beta=0.5, derivatives=fd).active
+    assert not inner(problem, Phi(beta=0.5, similarity="squared_hinge"), fd).active
     assert spent() == (1, 1)
-    outer(problem, similarity="squared_hinge", beta=0.5, rho=0.1, derivatives=fd)
+    outer(problem, Phi(beta=0.5, similarity="squared_hinge"), fd, Penalty(rho=0.1))
     assert spent() == (2, 1)
 
 
 def test_c8_the_projected_step_costs_two_and_one_and_is_right() -> None:
     problem, spent = counted()
     fd = FiniteDifference(problem.parameters)
-    at = inner(problem, beta=0.5, derivatives=fd, step="projected")
+    at = inner(problem, Phi(beta=0.5, step="projected"), fd)
     assert spent() == (1, 1)
     assert abs(float(at.gradient.dot(at.g_r))) < 1e-15  # what was in conflict is gone
     assert float(at.gradient.norm()) == pytest.approx(at.a * (1 - at.c**2) ** 0.5)
-    outer(problem, beta=0.5, rho=0.1, derivatives=fd, step="projected")
+    outer(problem, Phi(beta=0.5, step="projected"), fd, Penalty(rho=0.1))
     assert spent() == (0, 1)
     friendly, _ = counted(conflict=False)
-    at = inner(friendly, beta=0.5, step="projected")
+    at = inner(friendly, Phi(beta=0.5, step="projected"))
     assert float((at.gradient - at.g_f).norm()) == 0
 
 
 def test_without_penalty_the_outer_step_is_one_gradient() -> None:
     problem, spent = counted()
-    found = outer(problem, beta=0.5, rho=0.0, derivatives=FiniteDifference(problem.parameters))
+    found = outer(problem, Phi(beta=0.5), FiniteDifference(problem.parameters), Penalty(rho=0.0))
     assert spent() == (0, 1)
     assert found.inner is None
 
@@ -106,8 +106,8 @@ def test_c0_exact_derivatives_cost_six_and_eighteen_in_matrix_products() -> None
 
     assert products(lambda: Exact(p).gradient(problem.forget)) == 3  # one forward, two backward: one unit
     assert products(lambda: Exact(p).gradient(problem.retain)) == 3
-    assert products(lambda: inner(problem, beta=0.5)) == 6 * 3
-    assert products(lambda: outer(problem, beta=0.5, rho=0.1)) == 18 * 3
+    assert products(lambda: inner(problem, Phi(beta=0.5))) == 6 * 3
+    assert products(lambda: outer(problem, Phi(beta=0.5), "exact", Penalty(rho=0.1))) == 18 * 3
 
 
 def test_a_run_counts_its_gradients() -> None:

@@ -9,7 +9,7 @@ import torch
 from dense import Toy, flat, gradient, naive_similarity
 from torch import Tensor
 
-from ofmu.core import Problem, SolveOptions, Vector, inner, outer, solve
+from ofmu.core import Penalty, Phi, Problem, SolveOptions, Vector, inner, outer, solve
 from ofmu.core.guard import curvature_along, guarded
 
 PLAIN = {"scale": "raw", "guard": False, "stable": False, "derivatives": "exact"}
@@ -94,7 +94,7 @@ def test_t8_the_penalty_on_a_logistic_loss_remembers_and_the_guarded_one_does_no
     problem = Problem(p, nll, lambda: 0 * p["w"].sum())
     start, moved = float(nll().detach()), {}
     for guard in (False, True):
-        found = outer(problem, beta=0.0, rho=1.0, guard=guard)
+        found = outer(problem, Phi(beta=0.0), "exact", Penalty(rho=1.0, guard=guard))
         assert found.penalty is not None
         assert found.kappa is not None
         assert found.kappa > 0
@@ -122,12 +122,12 @@ def test_t9_the_inner_loop_forgets_and_decorrelates(seed: int) -> None:
         toy = Toy(seed=seed)
         p = toy.leaves()
         problem = Problem(p, lambda: toy.forget(p), lambda: toy.retain(p))
-        start = inner(problem, beta=0.0)
+        start = inner(problem, Phi(beta=0.0))
         for _ in range(100):
-            at = inner(problem, similarity=similarity, beta=0.9, scale="relative")
+            at = inner(problem, Phi(beta=0.9, similarity=similarity, scale="relative"))
             Vector(p).add_(at.gradient, 0.05)
         risen = float(toy.forget(p).detach()) - float(toy.forget(toy.cut(toy.theta)))
-        return risen, start.c, inner(problem, beta=0.0).c
+        return risen, start.c, inner(problem, Phi(beta=0.0)).c
 
     risen, before, after = ascend("squared_hinge")
     assert risen > 1

@@ -7,7 +7,7 @@ import torch
 from dense import Toy, error, gradient, nabla_phi, naive_similarity, objective
 from torch.autograd.functional import hessian
 
-from ofmu.core import FiniteDifference, Problem, Vector, inner, inner_gradient, outer, outer_gradient
+from ofmu.core import FiniteDifference, Penalty, Phi, Problem, Vector, inner, inner_gradient, outer, outer_gradient
 from ofmu.core.similarity import SIMILARITIES, make
 
 NAMES = sorted(SIMILARITIES)
@@ -77,7 +77,7 @@ def test_t18_a_vanishing_forget_gradient_explodes_without_epsilon_and_not_with_i
     def norm_D(a: float, reference_scale: float | None) -> float:
         x = torch.tensor([a, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
         problem = Problem({"x": x}, lambda: x @ curved @ x / 2, lambda: x.sum() + x.square().sum())
-        at = inner(problem, beta=1.0, reference_scale=reference_scale)
+        at = inner(problem, Phi(beta=1.0, reference_scale=reference_scale))
         return at.curvature * at.a
 
     wild, tame = ([norm_D(a, scale) for a in (1e-1, 1e-7)] for scale in (None, 1.0))
@@ -88,28 +88,31 @@ def test_t18_a_vanishing_forget_gradient_explodes_without_epsilon_and_not_with_i
 def test_where_a_gradient_is_zero_there_is_no_angle_and_the_result_is_the_limit() -> None:
     p = {"x": torch.zeros(3, dtype=torch.float64, requires_grad=True)}
     problem = Problem(p, lambda: p["x"].square().sum(), lambda: p["x"].sum())
-    at = inner(problem, beta=1.0)
+    at = inner(problem, Phi(beta=1.0))
     assert (at.a, at.c, at.active, at.curvature) == (0.0, 0.0, False, 0.0)
     assert at.gradient["x"].tolist() == [0, 0, 0]
-    found = outer(problem, beta=1.0, rho=1.0)
+    found = outer(problem, Phi(beta=1.0), "exact", Penalty(rho=1.0))
     assert found.kappa is None
     assert found.gradient["x"].tolist() == [1, 1, 1]
 
 
 def test_relative_scales_fix_the_sizes_of_the_terms_and_raw_ones_may_be_capped() -> None:
     problem = problem_of(Toy(seed=2))
-    at = inner(problem, beta=0.3, scale="relative")
+    at = inner(problem, Phi(beta=0.3, scale="relative"))
     assert at.curvature == pytest.approx(0.3)
     assert float((at.gradient - at.g_f).norm()) == pytest.approx(0.3 * at.a)
-    held = inner(problem, beta=at.beta)
+    held = inner(problem, Phi(beta=at.beta))
     assert float((held.gradient - at.gradient).norm()) < 1e-14
-    assert inner(problem, beta=7.0, scale="relative").curvature == pytest.approx(1)
-    assert inner(problem, beta=1e4, trust=1.0).curvature == pytest.approx(1)
+    assert inner(problem, Phi(beta=7.0, scale="relative")).curvature == pytest.approx(1)
+    assert inner(problem, Phi(beta=1e4, trust=1.0)).curvature == pytest.approx(1)
 
-    found = outer(problem, beta=0.3, rho=0.5, scale="relative")
+    found = outer(problem, Phi(beta=0.3, scale="relative"), "exact", Penalty(rho=0.5, scale="relative"))
     assert found.penalty is not None
     assert found.inner is not None
     assert float(found.penalty.norm()) == pytest.approx(0.5 * found.inner.b)
-    assert outer(problem, beta=0.3, rho=0.5, scale="relative", max_rho=1e-3).rho == 1e-3
-    capped = outer(problem, beta=0.3, rho=1e6, outer_lr=0.1)
+    assert (
+        outer(problem, Phi(beta=0.3, scale="relative"), "exact", Penalty(rho=0.5, scale="relative", max_rho=1e-3)).rho
+        == 1e-3
+    )
+    capped = outer(problem, Phi(beta=0.3), "exact", Penalty(rho=1e6, outer_lr=0.1))
     assert capped.rho == pytest.approx(1 / (2 * 0.1 * capped.curvature**2))  # (31)

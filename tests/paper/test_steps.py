@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ofmu.core import FiniteDifference, Problem, Vector, inner, outer
+from ofmu.core import FiniteDifference, Penalty, Phi, Problem, Vector, inner, outer
 from ofmu.core.similarity import make
 
 
@@ -93,15 +93,22 @@ def test_t3_the_rule_is_within_five_times_of_the_best_step(pair: tuple[Problem, 
 def test_nabla_phi_and_the_penalty_by_differences(pair: tuple[Problem, Problem]) -> None:
     """Float32: ∇Φ to 1e-3 by forward differences with automatic steps; y as well as nested noise allows."""
     problem, referee = pair
-    exact = outer(referee, similarity="squared_cosine", beta=0.5, rho=0.5, scale="relative")
+    exact = outer(
+        referee,
+        Phi(beta=0.5, similarity="squared_cosine", scale="relative"),
+        "exact",
+        Penalty(rho=0.5, scale="relative"),
+    )
     assert exact.inner is not None
     assert exact.penalty is not None
     single = next(iter(problem.parameters.values())).dtype == torch.float32
     coarse, fine = ((False, 1e-3, 1e-1), (True, 3e-4, 1e-2)), ((False, 1e-6, 3e-3), (True, 3e-9, 3e-6))
     for central, up, down in coarse if single else fine:
         fd = FiniteDifference(problem.parameters, central=central)
-        at = inner(problem, similarity="squared_cosine", beta=exact.inner.beta, derivatives=fd)
+        at = inner(problem, Phi(beta=exact.inner.beta, similarity="squared_cosine"), fd)
         assert error(at.gradient, exact.inner.gradient) < up
-        found = outer(problem, similarity=make("squared_cosine"), beta=exact.inner.beta, rho=exact.rho, derivatives=fd)
+        found = outer(
+            problem, Phi(beta=exact.inner.beta, similarity=make("squared_cosine")), fd, Penalty(rho=exact.rho)
+        )
         assert found.penalty is not None
         assert error(found.penalty, exact.penalty) < down

@@ -12,6 +12,7 @@ from ofmu.core.algorithm import (
     solve,
 )
 from ofmu.core.derivatives import Derivatives, Exact, FiniteDifference
+from ofmu.core.phi import Penalty, Phi
 from ofmu.core.problem import Loss, Problem
 from ofmu.core.schedule import Constant, Geometric, Schedule
 from ofmu.core.similarity import Similarity
@@ -26,6 +27,8 @@ __all__ = [
     "Inner",
     "Loss",
     "Outer",
+    "Penalty",
+    "Phi",
     "Problem",
     "Round",
     "Schedule",

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from torch import Tensor
 
-from ofmu.core.ascent import Inner, Scale, Step, derivatives_of, inner
+from ofmu.core.ascent import Inner, derivatives_of, inner
 from ofmu.core.derivatives import Derivatives
 from ofmu.core.descent import Outer, outer
+from ofmu.core.phi import Penalty, Phi, Scale, Step
 from ofmu.core.problem import Loss, Problem, parts
 from ofmu.core.schedule import Geometric
 from ofmu.core.similarity import Similarity
@@ -129,8 +130,8 @@ def inner_gradient(
     derivatives: str | Derivatives = "exact",
     scale: Scale = "raw",
 ) -> Vector:
-    """∇Φ (7) at the current parameters: add a multiple of it to forget. Arguments as in :func:`inner`."""
-    return inner(problem, similarity=similarity, beta=beta, derivatives=derivatives, scale=scale).gradient
+    """∇Φ (7) at the current parameters: add a multiple of it to forget. Arguments as of :class:`Phi`."""
+    return inner(problem, Phi(similarity=similarity, beta=beta, scale=scale), derivatives).gradient
 
 
 def outer_gradient(
@@ -143,10 +144,12 @@ def outer_gradient(
     scale: Scale = "raw",
     guard: bool = False,
 ) -> Vector:
-    """∇F (10) at the current parameters: subtract a multiple of it. Arguments as in :func:`outer`."""
-    return outer(
-        problem, similarity=similarity, beta=beta, rho=rho, derivatives=derivatives, scale=scale, guard=guard
-    ).gradient
+    """∇F (10) at the current parameters: subtract a multiple of it. Arguments as of :class:`Phi` and :class:`Penalty`.
+
+    ``scale`` is that of β and ρ both.
+    """
+    phi = Phi(similarity=similarity, beta=beta, scale=scale)
+    return outer(problem, phi, derivatives, Penalty(rho=rho, scale=scale, guard=guard)).gradient
 
 
 def solve(problem: Problem, options: SolveOptions) -> Iterator[Round]:
@@ -167,39 +170,37 @@ def solve(problem: Problem, options: SolveOptions) -> Iterator[Round]:
     forget, retain = _Metered(problem.forget), _Metered(problem.retain)
     problem = replace(problem, forget=forget.parts, retain=retain.parts)
     derivatives = derivatives_of(options.derivatives, problem)
-    common: dict[str, Any] = {
-        "similarity": options.similarity,
-        "derivatives": derivatives,
-        "step": options.step,
-        "reference_scale": options.reference_scale,
-        "trust": 1.0 if options.scale == "relative" else None,
-    }
+    whole = Phi(
+        beta=options.beta,
+        similarity=options.similarity,
+        scale=options.scale,
+        step=options.step,
+        reference_scale=options.reference_scale,
+        trust=1.0 if options.scale == "relative" else None,
+    )
     theta = Vector(problem.parameters)
     rho = Geometric(options.rho, options.rho_growth, options.max_rho).rho
 
     for k in range(options.rounds):
         forget.start_round()
         retain.start_round()
-        beta, beta_scale = options.beta, options.scale
+        phi = whole
         start: Inner | None = None
 
         for _ in range(options.inner_steps):
-            up = inner(problem, beta=beta, scale=beta_scale, **common)
+            up = inner(problem, phi, derivatives)
             if up.active and options.step == "full":
-                beta, beta_scale = up.beta, "raw"  # (50): held from here to the end of the round
+                phi = replace(phi, beta=up.beta, scale="raw")  # (50): held from here to the end of the round
             start = start or up
             theta.add_(up.gradient, options.inner_lr)  # θ ← θ + η_in ∇Φ                     (4)
 
-        down = outer(
-            problem,
-            beta=beta,
+        penalty = Penalty(
             rho=rho(k),
-            scale=beta_scale,
-            rho_scale=options.scale,
+            scale=options.scale,
             guard=options.guard,
             outer_lr=options.outer_lr if options.stable else None,
-            **common,
         )
+        down = outer(problem, phi, derivatives, penalty)
         theta.add_(down.gradient, -options.outer_lr)  # θ ← θ − η_out (∇L_r + 2ρ_k ∇²Φ ∇Φ)   (5)
 
         if start is not None:

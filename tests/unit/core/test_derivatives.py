@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ofmu.core import Derivatives, Exact, FiniteDifference, Problem, Vector, inner, outer
+from ofmu.core import Derivatives, Exact, FiniteDifference, Penalty, Phi, Problem, Vector, inner, outer
 from ofmu.core.derivatives import make
 from ofmu.errors import InputError, RunError
 
@@ -60,9 +60,9 @@ def restless() -> tuple[Restless, Problem, Callable[[], None]]:
 def test_nothing_is_left_changed(name: str) -> None:
     _, problem, unchanged = restless()
     derivatives = BACKENDS[name](problem.parameters, problem.buffers)
-    found = outer(problem, beta=0.3, rho=0.2, derivatives=derivatives)
+    found = outer(problem, Phi(beta=0.3), derivatives, Penalty(rho=0.2))
     unchanged()
-    again = outer(problem, beta=0.3, rho=0.2, derivatives=BACKENDS[name](problem.parameters, problem.buffers))
+    again = outer(problem, Phi(beta=0.3), BACKENDS[name](problem.parameters, problem.buffers), Penalty(rho=0.2))
     assert all(torch.equal(found.gradient[n], again.gradient[n]) for n in found.gradient)  # the same draws
     assert found.gradient["unused"].tolist() == [0, 0]
     assert not any(x.requires_grad for x in found.gradient.values())
@@ -84,7 +84,7 @@ def test_an_exception_leaves_nothing_changed(name: str, fatal: int) -> None:
 
     broken = Problem(problem.parameters, interrupted, problem.retain, problem.buffers)
     with pytest.raises(KeyboardInterrupt):
-        outer(broken, beta=0.3, rho=0.2, derivatives=BACKENDS[name](problem.parameters, problem.buffers))
+        outer(broken, Phi(beta=0.3), BACKENDS[name](problem.parameters, problem.buffers), Penalty(rho=0.2))
     unchanged()
     assert model.training
 
@@ -92,11 +92,13 @@ def test_an_exception_leaves_nothing_changed(name: str, fatal: int) -> None:
 def test_every_evaluation_of_a_quotient_sees_the_same_draws() -> None:
     """Otherwise the other dropout mask would be divided by h: the two back-ends could not agree."""
     _, problem, _ = restless()
-    exact = outer(problem, beta=0.3, rho=0.2)
-    central = outer(problem, beta=0.3, rho=0.2, derivatives=BACKENDS["central"](problem.parameters, problem.buffers))
+    exact = outer(problem, Phi(beta=0.3), "exact", Penalty(rho=0.2))
+    central = outer(problem, Phi(beta=0.3), BACKENDS["central"](problem.parameters, problem.buffers), Penalty(rho=0.2))
     assert float((exact.gradient - central.gradient).norm() / exact.gradient.norm()) < 1e-6
     torch.rand(1)
-    assert float((outer(problem, beta=0.3, rho=0.2).gradient - exact.gradient).norm()) > 1e-2  # other draws matter
+    assert (
+        float((outer(problem, Phi(beta=0.3), "exact", Penalty(rho=0.2)).gradient - exact.gradient).norm()) > 1e-2
+    )  # other draws matter
 
 
 def test_a_sum_of_parts_is_one_loss() -> None:
@@ -104,7 +106,7 @@ def test_a_sum_of_parts_is_one_loss() -> None:
     whole = Problem(p, lambda: p["x"].sin().sum(), lambda: p["x"].exp().sum())
     split = Problem(p, [lambda: p["x"][:2].sin().sum(), lambda: p["x"][2:].sin().sum()], [lambda: p["x"].exp().sum()])
     for name in BACKENDS:
-        found = [outer(q, beta=0.3, rho=0.2, derivatives=BACKENDS[name](p, None)).gradient for q in (whole, split)]
+        found = [outer(q, Phi(beta=0.3), BACKENDS[name](p, None), Penalty(rho=0.2)).gradient for q in (whole, split)]
         assert float((found[0] - found[1]).norm()) < 1e-6
 
 
@@ -136,7 +138,7 @@ def test_remembered_steps_make_a_resumed_run_the_same_bytes() -> None:
                 state = derivatives.state_dict()
                 derivatives = FiniteDifference(problem.parameters, problem.buffers)
                 derivatives.load_state_dict(state)
-            at = outer(problem, beta=0.3, rho=0.2, derivatives=derivatives)
+            at = outer(problem, Phi(beta=0.3), derivatives, Penalty(rho=0.2))
             Vector(dict(model.named_parameters())).add_(at.gradient, -0.1)
         return Vector(problem.parameters).clone()
 
@@ -163,11 +165,11 @@ def test_third_derivatives_of_normalisation_are_right(norm: nn.Module) -> None:
     exact = Exact(problem.parameters)
 
     def nabla_phi() -> Vector:
-        return inner(problem, similarity="squared_cosine", beta=5.0, derivatives=Exact(problem.parameters)).gradient
+        return inner(problem, Phi(beta=5.0, similarity="squared_cosine"), Exact(problem.parameters)).gradient
 
     w = nabla_phi()
     referee = FiniteDifference(problem.parameters, central=True).product(nabla_phi, w)
-    found = outer(problem, similarity="squared_cosine", beta=5.0, rho=0.5, derivatives=exact)
+    found = outer(problem, Phi(beta=5.0, similarity="squared_cosine"), exact, Penalty(rho=0.5))
     assert found.penalty is not None
     assert float((found.penalty - referee).norm() / referee.norm()) < 1e-6
 
@@ -182,7 +184,7 @@ def test_attention_is_switched_to_a_kernel_that_can_be_differentiated_twice() ->
         return nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True).square().sum()
 
     problem = Problem.of(mix, loss, lambda: mix(x).square().sum())
-    exact, fd = (outer(problem, beta=0.3, rho=0.01, derivatives=d) for d in ("exact", "finite_difference"))
+    exact, fd = (outer(problem, Phi(beta=0.3), d, Penalty(rho=0.01)) for d in ("exact", "finite_difference"))
     assert float((exact.gradient - fd.gradient).norm() / exact.gradient.norm()) < 0.05
 
 
@@ -190,7 +192,7 @@ def test_what_blocks_exact_derivatives_is_named() -> None:
     p = {"x": torch.randn(4, 3, requires_grad=True)}
     problem = Problem(p, lambda: torch.cdist(p["x"], p["x"] + 1).sum(), lambda: p["x"].square().sum())
     with pytest.raises(InputError, match=r"'_cdist_backward' cannot: use derivatives 'finite_difference'"):
-        inner(problem, beta=1.0)
+        inner(problem, Phi(beta=1.0))
 
 
 def test_user_mistakes_are_explained() -> None:
@@ -212,9 +214,9 @@ def test_user_mistakes_are_explained() -> None:
     with pytest.raises(InputError, match="did you mean 'exact'"):
         make("exat", p)
     with pytest.raises(InputError, match="beta is -1"):
-        inner(Problem(p, lambda: p["x"].sum(), lambda: p["x"].sum()), beta=-1.0)
+        inner(Problem(p, lambda: p["x"].sum(), lambda: p["x"].sum()), Phi(beta=-1.0))
     with pytest.raises(RunError, match="forget gradient is not finite"):
-        inner(Problem(p, lambda: p["x"].log().sum(), lambda: p["x"].sum()), beta=1.0)
+        inner(Problem(p, lambda: p["x"].log().sum(), lambda: p["x"].sum()), Phi(beta=1.0))
 
 
 def test_steps_follow_the_run_but_only_between_evaluations_and_not_in_leaps() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ofmu.core.derivatives import Derivatives
 from ofmu.core.descent import Outer, outer
+from ofmu.core.phi import Penalty
 from ofmu.core.schedule import Constant, Geometric, Schedule
 from ofmu.engine.rounds.losses import Losses, Pair
 from ofmu.engine.rounds.phi import Phi
@@ -15,11 +17,12 @@ class Descent:
     Args:
         losses: whose problems are differentiated.
         phi: Φ, in the penalty.
+        derivatives: how its curvature is computed.
         settings: ρ, its schedule, scale, cap and guard.
     """
 
-    def __init__(self, losses: Losses, phi: Phi, settings: Settings):
-        self._losses, self._phi, self._settings = losses, phi, settings
+    def __init__(self, losses: Losses, phi: Phi, derivatives: Derivatives, settings: Settings):
+        self._losses, self._phi, self._derivatives, self._settings = losses, phi, derivatives, settings
         self._schedule = _schedule(settings)
 
     def gradient(self, pair: Pair, lr: float) -> Outer:
@@ -31,15 +34,14 @@ class Descent:
         """
         settings = self._settings
         rho = self._schedule.rho(self._losses.task.pace.step) if settings.penalises else 0.0
+        penalty = Penalty(
+            rho=rho,
+            scale=settings.scale,
+            guard=settings.guard,
+            outer_lr=lr if settings.rho_cap and settings.optimiser == "sgd" else None,
+        )
         with self._phi.counting_products(8.0 if rho > 0 else 0.0):
-            found = outer(
-                self._losses.problem(pair),
-                **self._phi.arguments(),
-                rho=rho,
-                rho_scale=settings.scale,
-                guard=settings.guard,
-                outer_lr=lr if settings.rho_cap and settings.optimiser == "sgd" else None,
-            )
+            found = outer(self._losses.problem(pair), self._phi.phi(), self._derivatives, penalty)
         if settings.retain_direction == "last":
             self._phi.last_retain = found.gradient if found.inner is None else found.inner.g_r
         return found

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ofmu.core import phi as core
 from ofmu.core.ascent import Inner, finite_norm, inner
 from ofmu.core.derivatives import Derivatives
 from ofmu.core.similarity import Cosine, Similarity, SquaredHinge
@@ -50,25 +51,24 @@ class Phi:
             if not self._similarity.slope(g_f, self.last_retain).active:
                 return self._plain(g_f, self.last_retain)
         with self.counting_products(2.0):
-            seen = inner(self._losses.problem(pair), **self.arguments())
+            seen = inner(self._losses.problem(pair), self.phi(), self._derivatives)
         self._scale = max(self._scale, seen.a)
         if seen.active:
             self._held = seen.beta
         return seen
 
-    def arguments(self) -> dict[str, Any]:
-        """Φ as :func:`inner` and :func:`outer` take it."""
+    def phi(self) -> core.Phi:
+        """Φ as the core takes it, β and ε as they stand in the round."""
         relative = self._settings.scale == "relative"
         held = self._held is not None
-        beta = self._held if held else self._settings.beta if self._similarity is not None else 0.0
-        return {
-            "similarity": self._similarity or Cosine(),
-            "beta": beta,
-            "derivatives": self._derivatives,
-            "scale": "raw" if held else self._settings.scale,
-            "reference_scale": self._epsilon_of,
-            "trust": 1.0 if relative else None,
-        }
+        own = self._settings.beta if self._similarity is not None else 0.0
+        return core.Phi(
+            beta=own if self._held is None else self._held,
+            similarity=self._similarity or Cosine(),
+            scale="raw" if held else self._settings.scale,
+            reference_scale=self._epsilon_of,
+            trust=1.0 if relative else None,
+        )
 
     def _plain(self, g_f: Vector, g_r: Vector) -> Inner:
         """∇Φ = g_f: no similarity term, or one that is inactive."""

@@ -38,7 +38,7 @@ class Rounds(Process):
         self._phi = Phi(losses, self._derivatives, settings)
         self._shapings = shapings_of(settings)
         self._optimiser = TwoSided(self._task.parameters, kind=settings.optimiser, states=settings.optimiser_states)
-        self._descent = Descent(losses, self._phi, settings)
+        self._descent = Descent(losses, self._phi, self._derivatives, settings)
         self._balance = Balance(settings.lambda_eff, settings.retain_band)
 
     def step(self) -> StepRecord:
