@@ -1,5 +1,6 @@
 """The mathematics of OFMU on any torch module; needs torch alone and is usable alone."""
 
+from ofmu.core.adaptive import Adaptive
 from ofmu.core.algorithm import (
     Inner,
     Outer,
@@ -12,13 +13,16 @@ from ofmu.core.algorithm import (
     solve,
 )
 from ofmu.core.derivatives import Derivatives, Exact, FiniteDifference
+from ofmu.core.multipliers import Multipliers
 from ofmu.core.phi import Penalty, Phi
+from ofmu.core.priority import Priority
 from ofmu.core.problem import Loss, Problem
-from ofmu.core.schedule import Constant, Geometric, Schedule
+from ofmu.core.schedule import Constant, Geometric, Polynomial, Schedule, Seen
 from ofmu.core.similarity import Similarity
 from ofmu.core.vector import Vector
 
 __all__ = [
+    "Adaptive",
     "Constant",
     "Derivatives",
     "Exact",
@@ -26,12 +30,16 @@ __all__ = [
     "Geometric",
     "Inner",
     "Loss",
+    "Multipliers",
     "Outer",
     "Penalty",
     "Phi",
+    "Polynomial",
+    "Priority",
     "Problem",
     "Round",
     "Schedule",
+    "Seen",
     "Similarity",
     "SolveOptions",
     "Vector",

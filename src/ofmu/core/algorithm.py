@@ -10,21 +10,23 @@ The inner step ascends along ∇Φ, the outer step descends along ∇F. β and �
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Annotated
-
-from torch import Tensor
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import final
 
 from ofmu.core.ascent import Inner, derivatives_of, inner
+from ofmu.core.caps import undo_cap, within_reach
 from ofmu.core.derivatives import Derivatives
 from ofmu.core.descent import Outer, outer
-from ofmu.core.phi import Penalty, Phi, Scale, Step
-from ofmu.core.problem import Loss, Problem, parts
-from ofmu.core.schedule import Geometric
+from ofmu.core.metered import Metered
+from ofmu.core.multipliers import Multipliers
+from ofmu.core.options import Round, SolveOptions
+from ofmu.core.phi import Penalty, Phi, Scale
+from ofmu.core.priority import prioritised
+from ofmu.core.problem import Problem
+from ofmu.core.schedule import Seen
 from ofmu.core.similarity import Similarity
 from ofmu.core.vector import Vector, number
-from ofmu.ranges import Range, check
 
 __all__ = [
     "Inner",
@@ -37,89 +39,6 @@ __all__ = [
     "outer_gradient",
     "solve",
 ]
-
-
-@dataclass(frozen=True)
-class SolveOptions:
-    """Options of :func:`solve`; the defaults are in relative scale, (50) and (51).
-
-    Args:
-        rounds: K, outer rounds at most.
-        inner_steps: T, ascent steps a round.
-        outer_lr: η_out, the plain descent step.
-        lambda_eff: λ_eff = T η_in/η_out (30): the one balance knob. η_in follows from it.
-        similarity: a name or an object.
-        beta: β; relative: ‖βD‖ as a share of ‖g_f‖, refreshed each round and held inside it (50).
-        rho: ρ_0; relative: ‖2ρy‖ as a share of ‖g_r‖ (51).
-        rho_growth: γ of (6).
-        max_rho: ceiling of the schedule, in the units of ``rho``; None for none.
-        stable: keep ρ below 1/(2η_out λ̂²) (31).
-        derivatives: a name or an object.
-        scale: ``raw`` (the paper) or ``relative``.
-        step: ``full`` or ``projected`` (C8).
-        guard: take out of the penalty what would undo forgetting (43).
-        reference_scale: a typical gradient norm; a tenth of it becomes ε of (9).
-        stationary: stop after a round that began with ‖∇Φ‖ ≤ this; 0 for never.
-    """
-
-    rounds: Annotated[int, Range(ge=1)] = 10
-    inner_steps: Annotated[int, Range(ge=1)] = 5
-    outer_lr: Annotated[float, Range(gt=0)] = 1e-2
-    lambda_eff: Annotated[float, Range(ge=0)] = 0.2
-    similarity: str | Similarity = "squared_hinge"
-    beta: Annotated[float, Range(ge=0)] = 0.5
-    rho: Annotated[float, Range(ge=0)] = 0.2
-    rho_growth: Annotated[float, Range(ge=1)] = 1.0
-    max_rho: Annotated[float, Range(ge=0)] | None = None
-    stable: bool = True
-    derivatives: str | Derivatives = "finite_difference"
-    scale: Scale = "relative"
-    step: Step = "full"
-    guard: bool = True
-    reference_scale: Annotated[float, Range(ge=0)] | None = None
-    stationary: Annotated[float, Range(ge=0)] = 0.0
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    @property
-    def inner_lr(self) -> float:
-        """η_in = λ_eff η_out/T."""
-        return self.lambda_eff * self.outer_lr / self.inner_steps
-
-
-@dataclass(frozen=True)
-class Round:
-    """What happened in round k: numbers only.
-
-    Args:
-        k: 0, 1, …
-        forget_loss: L_f at the start of the round.
-        retain_loss: L_r at the start of the round.
-        norm_forget: a = ‖∇L_f‖ at the start of the round.
-        norm_retain: b = ‖∇L_r‖ at the start of the round.
-        similarity: c, their cosine, at the start of the round.
-        norm_phi: ‖∇Φ‖ at the start of the round.
-        kappa: κ at the outer step, None where ρ = 0.
-        guarded: whether the guard acted.
-        rho: absolute ρ of the outer step.
-        beta: absolute β of the first inner step.
-        gradients: evaluations of one loss with its gradient so far, this round included. Exact derivatives do
-            more work with each (six and eighteen units a step in place of two).
-    """
-
-    k: int
-    forget_loss: float
-    retain_loss: float
-    norm_forget: float
-    norm_retain: float
-    similarity: float
-    norm_phi: float
-    kappa: float | None
-    guarded: bool
-    rho: float
-    beta: float
-    gradients: int
 
 
 def inner_gradient(
@@ -153,9 +72,7 @@ def outer_gradient(
 
 
 def solve(problem: Problem, options: SolveOptions) -> Iterator[Round]:
-    """Algorithm 1, variant A, with plain steps; moves ``problem.parameters`` in place, a round at each ``next``.
-
-    The outer step starts where the inner steps ended (the paper leaves that open, O1).
+    """Algorithm 1 with plain steps; moves ``problem.parameters`` in place, a round at each ``next``.
 
     Args:
         problem: parameters and losses; the losses are deterministic, so this is the full-batch algorithm.
@@ -167,82 +84,154 @@ def solve(problem: Problem, options: SolveOptions) -> Iterator[Round]:
     Raises:
         RunError: a gradient is not finite.
     """
-    forget, retain = _Metered(problem.forget), _Metered(problem.retain)
-    problem = replace(problem, forget=forget.parts, retain=retain.parts)
-    derivatives = derivatives_of(options.derivatives, problem)
-    whole = Phi(
-        beta=options.beta,
-        similarity=options.similarity,
-        scale=options.scale,
-        step=options.step,
-        reference_scale=options.reference_scale,
-        trust=1.0 if options.scale == "relative" else None,
-    )
-    theta = Vector(problem.parameters)
-    rho = Geometric(options.rho, options.rho_growth, options.max_rho).rho
-
+    run = _Run(problem, options)
     for k in range(options.rounds):
-        forget.start_round()
-        retain.start_round()
-        phi = whole
-        start: Inner | None = None
+        theta_k = run.begin(k)
+        up = run.ascend()  # θ ← θ + η_in ∇Φ, T times                                     (4)
+        run.renew_multipliers(up)  # ν ← ν + 2ρ ∇Φ                                        (57)
+        down = run.descend(up, theta_k)  # θ ← θ − η_out (∇L_r + 2ρ_k ∇²Φ ∇Φ)             (5)
+        for _ in range(1, options.outer_steps):
+            down = run.descend(up)
+        yield run.learn(up, down)
+        if number(up.gradient.norm()) <= options.stationary:
+            return
 
-        for _ in range(options.inner_steps):
-            up = inner(problem, phi, derivatives)
-            if up.active and options.step == "full":
-                phi = replace(phi, beta=up.beta, scale="raw")  # (50): held from here to the end of the round
-            start = start or up
-            theta.add_(up.gradient, options.inner_lr)  # θ ← θ + η_in ∇Φ                     (4)
 
+@final
+class _Path:
+    """θ, and how far it may go in one step."""
+
+    def __init__(self, theta: Vector, largest: float | None) -> None:
+        self.theta = theta
+        self.largest = largest
+        self.share = 1.0
+
+    def move(self, direction: Vector, rate: float) -> None:
+        """θ ← θ + rate · direction, shortened by (58)."""
+        share = within_reach(direction, self.theta, abs(rate), self.largest)
+        self.share = min(self.share, share)
+        self.theta.add_(direction, share * rate)
+
+    def put(self, place: Vector) -> None:
+        """θ ← place, bit for bit."""
+        for name, x in self.theta.items():
+            x.data.copy_(place[name])
+
+
+@final
+class _Run:
+    """What lasts from round to round."""
+
+    def __init__(self, problem: Problem, options: SolveOptions) -> None:
+        self.options = options
+        self.forget, self.retain = Metered(problem.forget), Metered(problem.retain)
+        self.problem = replace(problem, forget=self.forget.parts, retain=self.retain.parts)
+        self.derivatives = derivatives_of(options.derivatives, self.problem)
+        self.whole = Phi(
+            beta=options.beta,
+            similarity=options.similarity,
+            scale=options.scale,
+            step=options.step,
+            reference_scale=options.reference_scale,
+            trust=1.0 if options.scale == "relative" else None,
+        )
+        self.phi = self.whole
+        self.k, self.ascents = 0, 0
+        self.theta = _Path(Vector(problem.parameters), options.max_change)
+        self.schedule = options.rho_schedule()
+        self.rho = self.first_rho = self.schedule.rho(0)
+        self.pace, self.outer_lr = 1.0, options.outer_lr
+        self.multipliers = Multipliers(options.max_multiplier) if options.multipliers else None
+        self.down: Outer | None = None
+        self.mu: float | None = None
+
+    def begin(self, k: int) -> Vector | None:
+        """Start round k; a copy of θ where it will be needed again."""
+        self.k, self.ascents = k, 0
+        self.rho = self.schedule.rho(k)
+        self.phi = self.whole
+        self.pace = self.first_rho / self.rho if self.options.matched and self.rho > 0 else 1.0  # (33)
+        self.outer_lr = self.pace * self.options.outer_lr
+        self.theta.share = 1.0
+        self.forget.start_round()
+        self.retain.start_round()
+        return self.theta.theta.clone() if self.options.base == "anchored" else None
+
+    def ascend(self) -> Inner:
+        """The inner steps; what was found at the first of them."""
+        options = self.options
+        start = up = self._inner()
+        if options.priority is not None:
+            return start
+        while not (options.inner_tolerance > 0 and number(up.gradient.norm()) <= options.inner_tolerance):
+            self.theta.move(up.gradient, self.pace * options.inner_lr)
+            self.ascents += 1
+            if self.ascents == options.inner_steps:
+                break
+            up = self._inner()
+        return start
+
+    def renew_multipliers(self, up: Inner) -> None:
+        """(57), with ∇Φ where the last outer step ended."""
+        if self.multipliers is not None and self.down is not None:
+            self.multipliers.update(up.gradient, self.down.rho)
+
+    def descend(self, up: Inner, base: Vector | None = None) -> Outer:
+        """One outer step, from ``base`` where there is one; its gradient is that of the current parameters."""
+        options = self.options
         penalty = Penalty(
-            rho=rho(k),
+            rho=self.rho,
             scale=options.scale,
             guard=options.guard,
-            outer_lr=options.outer_lr if options.stable else None,
+            outer_lr=self.outer_lr if options.stable else None,
+            cap=self._undo_cap if options.keep else None,
+            multiplier=None if self.multipliers is None else self.multipliers.value,
         )
-        down = outer(problem, phi, derivatives, penalty)
-        theta.add_(down.gradient, -options.outer_lr)  # θ ← θ − η_out (∇L_r + 2ρ_k ∇²Φ ∇Φ)   (5)
+        down = outer(self.problem, self.phi, self.derivatives, penalty)
+        d = down.gradient
+        if options.priority is not None:
+            d, self.mu = prioritised(d, up.gradient, options.priority.rise(self._phi(up)))
+        if base is not None:
+            self.theta.put(base)
+        self.theta.move(d, -self.outer_lr)
+        self.down = down
+        return down
 
-        if start is not None:
-            norm_phi = number(start.gradient.norm())
-            yield Round(
-                k=k,
-                forget_loss=forget.value,
-                retain_loss=retain.value,
-                norm_forget=start.a,
-                norm_retain=start.b,
-                similarity=start.c,
-                norm_phi=norm_phi,
-                kappa=down.kappa,
-                guarded=down.guarded,
-                rho=down.rho,
-                beta=start.beta,
-                gradients=forget.evaluations + retain.evaluations,
-            )
-            if norm_phi <= options.stationary:
-                return
+    def learn(self, up: Inner, down: Outer) -> Round:
+        """Tell the schedule of the round, and make its record."""
+        norm_phi = number(up.gradient.norm())
+        change = 0.0 if down.inner is None else -self.outer_lr * number(down.gradient.dot(down.inner.g_f))
+        self.schedule.observe(Seen(norm_phi, down.kappa, change))
+        return Round(
+            k=self.k,
+            forget_loss=self.forget.value,
+            retain_loss=self.retain.value,
+            norm_forget=up.a,
+            norm_retain=up.b,
+            similarity=up.c,
+            norm_phi=norm_phi,
+            kappa=down.kappa,
+            guarded=down.guarded,
+            rho=down.rho,
+            beta=up.beta,
+            gradients=self.forget.evaluations + self.retain.evaluations,
+            inner_steps=self.ascents,
+            share=self.theta.share,
+            mu=self.mu,
+        )
 
+    def _inner(self) -> Inner:
+        up = inner(self.problem, self.phi, self.derivatives)
+        if up.active and self.options.step == "full":
+            self.phi = replace(self.phi, beta=up.beta, scale="raw")  # (50): held from here to the end of the round
+        return up
 
-class _Metered:
-    """A loss that counts its evaluations and keeps the value of each round's first one."""
+    def _undo_cap(self, kappa: float) -> float:
+        options = self.options
+        return undo_cap(self.pace * options.inner_lr, options.inner_steps, self.outer_lr, kappa)
 
-    def __init__(self, loss: Loss) -> None:
-        self.evaluations = 0
-        self.value = 0.0
-        self._first = 0
-        pieces = parts(loss)
-        self.parts = [self._metered(piece, index == 0) for index, piece in enumerate(pieces)]
-
-    def start_round(self) -> None:
-        self._first = self.evaluations + 1
-        self.value = 0.0
-
-    def _metered(self, piece: Callable[[], Tensor], begins: bool) -> Callable[[], Tensor]:
-        def metered() -> Tensor:
-            self.evaluations += begins
-            value = piece()
-            if self.evaluations == self._first:
-                self.value += number(value)
-            return value
-
-        return metered
+    def _phi(self, up: Inner) -> float:
+        """Φ = L_f − β s where the round began."""
+        if up.beta == 0:
+            return self.forget.value
+        return self.forget.value - up.beta * number(self.phi.measure.value(up.g_f, up.g_r, epsilon=self.phi.epsilon))

@@ -42,6 +42,7 @@ def outer(problem: Problem, phi: Phi, derivatives: str | Derivatives, penalty: P
 
     Costs, in gradients: 8 by forward differences, 18 by central ones or exactly; 3 (forward) where the
     similarity is inactive, for then y = H_f g_f; 1 where ρ = 0 or the step is projected (C8 has no penalty).
+    A multiplier costs one product more: 4, 9 or, inactive, 1.
 
     Args:
         problem: parameters and losses.
@@ -64,40 +65,55 @@ def outer(problem: Problem, phi: Phi, derivatives: str | Derivatives, penalty: P
         return Outer(g_r, None, None, None, False, 0.0, 0.0)
 
     here = ascend(problem, phi, derivatives)
-    y = _penalty_direction(problem, phi, derivatives, here)
-    return _descent(detached(here), y, penalty)
+    y = _along_phi(problem, phi, derivatives, here, here.gradient.detach(), "phi")
+    pull = None
+    if penalty.multiplier is not None:
+        pull = _along_phi(problem, phi, derivatives, here, penalty.multiplier, "multiplier")
+    return _descent(detached(here), y, penalty, pull)
 
 
-def _descent(here: Inner, y: Vector, penalty: Penalty) -> Outer:
-    """(10) from w, g_r and y; y is overwritten."""
+def _descent(here: Inner, y: Vector, penalty: Penalty, pull: Vector | None = None) -> Outer:
+    """(10) from w, g_r and y, or (56) with ``pull`` = ∇²Φ ν; y is overwritten."""
     w, g_r = here.gradient, here.g_r
     kappa = curvature_along(w, y)
     norm_y = finite_norm(y, "penalty")
     curvature = 0.0 if kappa is None else norm_y / number(w.norm())
-    rho = _absolute_rho(penalty, here.b, norm_y, curvature)
-    fires = penalty.guard and kappa is not None and kappa > 0
-    term = (guarded(w, y, kappa) if fires else y).mul_(2 * rho)
+    rho = _absolute_rho(penalty, here.b, norm_y, curvature, kappa)
+    if pull is None:
+        fires = penalty.guard and kappa is not None and kappa > 0
+        term = (guarded(w, y, kappa) if fires else y).mul_(2 * rho)
+    else:
+        term = y.mul_(2 * rho).add_(pull)
+        along = curvature_along(w, term)
+        fires = penalty.guard and along is not None and along > 0
+        term = guarded(w, term, along) if fires else term
     return Outer(g_r + term, here, term, kappa, fires, rho, curvature)
 
 
-def _absolute_rho(penalty: Penalty, b: float, norm_y: float, curvature: float) -> float:
-    """ρ by (51) in relative scale; in both, not above the ceiling nor the stable range (31)."""
+def _absolute_rho(penalty: Penalty, b: float, norm_y: float, curvature: float, kappa: float | None) -> float:
+    """ρ by (51) in relative scale; in both, not above the ceiling, the stable range (31) and the cap by κ."""
     rho = penalty.rho
     if penalty.scale == "relative":
         rho = rho * b / (2 * norm_y) if norm_y > 0 else 0.0
     rho = min(rho, math.inf if penalty.max_rho is None else penalty.max_rho)
+    if penalty.cap is not None and kappa is not None:
+        rho = min(rho, penalty.cap(kappa))
     return rho if penalty.outer_lr is None else min(rho, stability_cap(penalty.outer_lr, curvature))
 
 
-def _penalty_direction(problem: Problem, phi: Phi, derivatives: Derivatives, here: Inner) -> Vector:
-    """y: ∇²Φ w with β held; where the similarity is inactive Φ is L_f, and one product of g_f will do."""
-    w = here.gradient.detach()
+def _along_phi(
+    problem: Problem, phi: Phi, derivatives: Derivatives, here: Inner, direction: Vector, key: str
+) -> Vector:
+    """∇²Φ · direction with β held; where the similarity is inactive Φ is L_f, and one product of g_f will do."""
     if not here.active:
-        return derivatives.product(lambda: derivatives.gradient(problem.forget), w, at=here.g_f, key="ascent")
+        return derivatives.product(
+            lambda: derivatives.gradient(problem.forget), direction, at=here.g_f, key=f"ascent {key}"
+        )
     held = replace(phi, beta=here.beta, scale="raw", trust=None)
 
     def nabla_phi() -> Vector:
         return ascend(problem, held, derivatives).gradient
 
-    share = min(1.0, here.curvature * here.a / norm_w) if (norm_w := number(w.norm())) > 0 else 1.0
-    return derivatives.product(nabla_phi, w, at=here.gradient, key="phi", share=share)
+    norm_w = number(here.gradient.norm())
+    share = min(1.0, here.curvature * here.a / norm_w) if norm_w > 0 else 1.0
+    return derivatives.product(nabla_phi, direction, at=here.gradient, key=key, share=share)

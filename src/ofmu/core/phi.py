@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from ofmu.core.similarity import Similarity, make
+from ofmu.core.vector import Vector
 from ofmu.ranges import Range, check
 
 EPSILON_SHARE: Final = 0.1
@@ -63,6 +65,8 @@ class Penalty:
         guard: take out of y what would undo forgetting (43).
         max_rho: the largest absolute ρ allowed; None for no limit.
         outer_lr: η_out; caps ρ at the stable 1/(2η_out λ̂²) of (31). None: no such cap (the paper).
+        cap: the largest absolute ρ allowed at a curvature κ of (40), such as (32). None: no such cap.
+        multiplier: ν of (55); the outer step then goes along 2ρy + ∇²Φ ν (56), for one product more. None: ν = 0.
 
     Raises:
         InputError: a number out of range.
@@ -73,6 +77,8 @@ class Penalty:
     guard: bool = False
     max_rho: Annotated[float, Range(ge=0)] | None = None
     outer_lr: Annotated[float, Range(ge=0)] | None = None
+    cap: Callable[[float], float] | None = None
+    multiplier: Vector | None = None
 
     def __post_init__(self) -> None:
         check(self)
