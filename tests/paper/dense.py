@@ -53,13 +53,25 @@ class Toy:
 
 
 def naive_similarity(name: str, g_f: Tensor, g_r: Tensor, eps: float = 0.0) -> Tensor:
-    """Each similarity as its sentence says, differentiable by autograd."""
-    cos = (g_f @ g_r) / ((g_f @ g_f + eps**2).sqrt() * (g_r @ g_r + eps**2).sqrt())
-    return {
-        "cosine": cos,
-        "squared_cosine": cos * cos,
-        "squared_hinge": torch.where(cos > 0, cos * cos, torch.zeros_like(cos)),
-    }[name]
+    """Each similarity as its sentence says, with its default options, differentiable by autograd."""
+    a, b = (g_f @ g_f + eps**2).sqrt(), (g_r @ g_r + eps**2).sqrt()
+    cos = (g_f @ g_r) / (a * b)
+    none = torch.zeros_like(cos)
+    made = {
+        "cosine": lambda: cos,
+        "squared_cosine": lambda: cos * cos,
+        "hinge": lambda: torch.where(cos > 0, cos, none),
+        "squared_hinge": lambda: torch.where(cos > 0, cos * cos, none),
+        "soft_hinge": lambda: 0.1 * torch.log1p(torch.exp(cos / 0.1)),
+        "euclid": lambda: -torch.sqrt(2 - 2 * cos + 1e-4),
+        "angle": lambda: -torch.acos(0.9999 * cos),
+        "projection": lambda: (g_f @ g_r) / b,
+        "projection_energy": lambda: ((g_f @ g_r) / b) ** 2 / 2,
+        "retain_projection": lambda: (g_f @ g_r) / a,
+        "inner_product": lambda: g_f @ g_r,
+        "squared_inner_product": lambda: (g_f @ g_r) ** 2 / 2,
+    }
+    return made[name]()
 
 
 def phi(forget: Flat, retain: Flat, name: str, beta: float, theta: Tensor) -> Tensor:

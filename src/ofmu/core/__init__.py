@@ -12,17 +12,19 @@ from ofmu.core.algorithm import (
     outer_gradient,
     solve,
 )
+from ofmu.core.blocks import Blocks
 from ofmu.core.derivatives import Derivatives, Exact, FiniteDifference
 from ofmu.core.multipliers import Multipliers
 from ofmu.core.phi import Penalty, Phi
 from ofmu.core.priority import Priority
 from ofmu.core.problem import Loss, Problem
 from ofmu.core.schedule import Constant, Geometric, Polynomial, Schedule, Seen
-from ofmu.core.similarity import Similarity
+from ofmu.core.similarity import Measure, Similarity
 from ofmu.core.vector import Vector
 
 __all__ = [
     "Adaptive",
+    "Blocks",
     "Constant",
     "Derivatives",
     "Exact",
@@ -30,6 +32,7 @@ __all__ = [
     "Geometric",
     "Inner",
     "Loss",
+    "Measure",
     "Multipliers",
     "Outer",
     "Penalty",
