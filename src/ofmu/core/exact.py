@@ -13,8 +13,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ofmu.core.backend import Derivatives, scalar
 from ofmu.core.elementary import Elementary
+from ofmu.core.foreach import is_sharded
 from ofmu.core.problem import Loss, parts
-from ofmu.core.vector import Vector, is_sharded
+from ofmu.core.vector import Vector
 from ofmu.errors import InputError
 
 _BLOCKED = (

@@ -50,17 +50,30 @@ class WeightedSum(Process):
     def step(self) -> StepRecord:
         """One step of AdamW on γ∇F + α∇R, clipped to the norm given."""
         forget = self._sides.forget(self._task.draw("forget"))
-        g_f = self._derivatives.gradient(forget)
-        total, g_r, retain = g_f * self._sides.gamma, None, None
-        if self._sides.retain is not None and self._sides.alpha > 0:
+        total = self._derivatives.gradient(forget)  # g_f, until g_r comes to it
+        a, b, cosine, retain = total.norm().item(), None, None, None
+        if self._sides.retain is None or self._sides.alpha == 0:
+            total.mul_(self._sides.gamma)
+        else:
             retain = self._sides.retain(self._task.draw("retain"))
             g_r = self._derivatives.gradient(retain)
-            total = total + g_r * self._sides.alpha
+            b = g_r.norm().item()
+            if a * b > TINY:
+                cosine = -total.dot(g_r).item() / (a * b)  # F is minimised: the loss to be raised is −F
+            total.mul_(self._sides.gamma).add_(g_r, self._sides.alpha)
+            del g_r  # a vector of the model's size
         norm = total.norm().item()
         if not math.isfinite(norm):
             raise RunError(f"the gradient is not finite (its norm is {norm}): the run has diverged")
-        self._apply(total * (self._clip / norm) if norm > self._clip else total)
-        return self._record(forget, retain, g_f, g_r, norm)
+        self._apply(total.mul_(self._clip / norm) if norm > self._clip else total)
+        return StepRecord(
+            forget_loss=forget.nll,
+            retain_loss=None if retain is None else retain.nll,
+            similarity=cosine,
+            norm_forget=a,
+            norm_retain=b,
+            more={"forget_objective": forget.value, "norm_total": norm},
+        )
 
     def _apply(self, gradient: Vector) -> None:
         self._task.before_edit()
@@ -70,23 +83,6 @@ class WeightedSum(Process):
             parameter.grad = gradient[name]
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-
-    def _record(
-        self, forget: BatchLoss, retain: BatchLoss | None, g_f: Vector, g_r: Vector | None, norm: float
-    ) -> StepRecord:
-        a = g_f.norm().item()
-        b = None if g_r is None else g_r.norm().item()
-        cosine = None
-        if g_r is not None and b is not None and a * b > TINY:
-            cosine = -g_f.dot(g_r).item() / (a * b)  # F is minimised: the loss to be raised is −F
-        return StepRecord(
-            forget_loss=forget.nll,
-            retain_loss=None if retain is None else retain.nll,
-            similarity=cosine,
-            norm_forget=a,
-            norm_retain=b,
-            more={"forget_objective": forget.value, "norm_total": norm},
-        )
 
     def state_dict(self) -> dict[str, Any]:
         """The optimiser's moments by parameter name, and the derivatives' memory."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ofmu.core.vector import Vector
 from ofmu.engine.optimiser import TwoSided
+from ofmu.errors import InputError
 
 B1, B2, EPS = 0.9, 0.99, 1e-8
 
@@ -31,7 +32,7 @@ def test_sgd_is_plain_steps() -> None:
     assert held["x"].tolist() == pytest.approx([1 + 0.01 * 2, -2 + 0.01 * 2])
     steps.descend(vector(4.0, -2.0), 0.1)
     assert held["x"].tolist() == pytest.approx([1.02 - 0.4, -1.98 + 0.2])
-    assert steps.state_dict()["first"] == {}
+    assert steps.state_dict() == {}
 
 
 @pytest.mark.parametrize("states", ["one", "two"])
@@ -51,11 +52,12 @@ def test_adam_against_scalars_by_hand(states: str) -> None:
             m["w"] = B1 * m["w"] + (1 - B1) * w
             squares.append((weight * w) ** 2)
             if states == "one":
-                second, count = B2 * v["both"] + (1 - B2) * sum(squares) / len(squares), k
+                second = B2 * v["both"] + (1 - B2) * sum(squares) / 2
+                gathered = B2 * (1 - B2 ** (k - 1)) + (1 - B2) * len(squares) / 2
             else:
                 v["w"] = second = B2 * v["w"] + (1 - B2) * w * w
-                count = ascents
-            scale = math.sqrt(second / (1 - B2**count)) + EPS
+                gathered = 1 - B2**ascents
+            scale = math.sqrt(second / gathered) + EPS
             theta += lr * weight * 0.5 * (m["w"] / (1 - B1**ascents)) / scale
         steps.descend(vector(g), lr)
         m["g"] = B1 * m["g"] + (1 - B1) * g
@@ -96,7 +98,49 @@ def test_no_weight_moves_much_further_than_the_step_size_however_its_gradients_c
         assert float((held["x"] - before).abs().max()) < 3e-3
 
 
-@pytest.mark.parametrize(("kind", "states"), [("adamw", "one"), ("adamw", "two"), ("sgd", "one")])
+def test_signs_move_every_weight_alike() -> None:
+    held = weights(1.0, -2.0, 0.5)
+    steps = TwoSided(held, kind="sign")
+    steps.ascend(vector(3.0, -1e-9, 0.0), 0.1, 0.2, share=0.5)
+    assert held["x"].tolist() == pytest.approx([1.01, -2.01, 0.5])
+    steps.descend(vector(4.0, -2.0, 0.1), 0.1)
+    assert held["x"].tolist() == pytest.approx([0.91, -1.91, 0.4])
+
+
+@pytest.mark.parametrize("name", ["RMSprop", "Adagrad", "NAdam"])
+def test_an_optimiser_of_torch_on_each_side_is_that_optimiser(name: str) -> None:
+    """Ascents alone are its steps on the negated gradient, descents alone its steps: neither side sees the other."""
+    draw = torch.Generator().manual_seed(0)
+    directions = [torch.randn(6, generator=draw) for _ in range(8)]
+    both = {"x": torch.zeros(6)}
+    steps = TwoSided(both, kind=name, states="two")
+    for up, down in zip(directions[::2], directions[1::2]):
+        steps.ascend(Vector(x=up), 0.1, 0.5)
+        steps.descend(Vector(x=down), 0.1)
+    total = torch.zeros(6)
+    for sign, lr, some in ((-1.0, 0.05, directions[::2]), (1.0, 0.1, directions[1::2])):
+        alone = torch.zeros(6, requires_grad=True)
+        optimiser = getattr(torch.optim, name)([alone], lr=lr)
+        for d in some:
+            alone.grad = sign * d
+            optimiser.step()
+        total += alone.detach()
+    assert torch.allclose(both["x"], total, rtol=1e-5)
+    assert torch.equal(directions[0], torch.randn(6, generator=torch.Generator().manual_seed(0)))
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(InputError, match="optimiser RMSprop keeps a state for each side: give optimiser_states two"):
+        TwoSided(weights(1.0), kind="RMSprop")
+    for name in ("LBFGS", "SparseAdam", "rmsprob"):
+        with pytest.raises(InputError, match=f"optimiser.*{name}"):
+            TwoSided(weights(1.0), kind=name, states="two")
+
+
+@pytest.mark.parametrize(
+    ("kind", "states"),
+    [("adamw", "one"), ("adamw", "two"), ("sgd", "one"), ("sign", "one"), ("RMSprop", "two"), ("Adam", "two")],
+)
 def test_a_saved_state_goes_on_to_the_bit(kind: str, states: str) -> None:
     draw = torch.Generator().manual_seed(0)
     directions = [Vector(x=torch.randn(5, generator=draw)) for _ in range(12)]
