@@ -13,7 +13,9 @@ from ofmu.core.algorithm import (
     solve,
 )
 from ofmu.core.blocks import Blocks
-from ofmu.core.derivatives import Derivatives, Exact, FiniteDifference
+from ofmu.core.curvature import Secant
+from ofmu.core.derivatives import Derivatives, Exact, FiniteDifference, GaussNewton
+from ofmu.core.gauss_newton import Split
 from ofmu.core.multipliers import Multipliers
 from ofmu.core.phi import Penalty, Phi
 from ofmu.core.priority import Priority
@@ -29,6 +31,7 @@ __all__ = [
     "Derivatives",
     "Exact",
     "FiniteDifference",
+    "GaussNewton",
     "Geometric",
     "Inner",
     "Loss",
@@ -42,9 +45,11 @@ __all__ = [
     "Problem",
     "Round",
     "Schedule",
+    "Secant",
     "Seen",
     "Similarity",
     "SolveOptions",
+    "Split",
     "Vector",
     "inner",
     "inner_gradient",

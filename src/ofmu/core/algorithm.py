@@ -16,6 +16,7 @@ from typing import final
 
 from ofmu.core.ascent import Inner, derivatives_of, inner
 from ofmu.core.caps import undo_cap, within_reach
+from ofmu.core.curvature import Secant
 from ofmu.core.derivatives import Derivatives
 from ofmu.core.descent import Outer, outer
 from ofmu.core.metered import Metered
@@ -106,11 +107,12 @@ class _Path:
         self.largest = largest
         self.share = 1.0
 
-    def move(self, direction: Vector, rate: float) -> None:
-        """θ ← θ + rate · direction, shortened by (58)."""
+    def move(self, direction: Vector, rate: float) -> float:
+        """θ ← θ + rate · direction, shortened by (58); the share of it that was left."""
         share = within_reach(direction, self.theta, abs(rate), self.largest)
         self.share = min(self.share, share)
         self.theta.add_(direction, share * rate)
+        return share
 
     def put(self, place: Vector) -> None:
         """θ ← place, bit for bit."""
@@ -134,6 +136,7 @@ class _Run:
             step=options.step,
             reference_scale=options.reference_scale,
             trust=1.0 if options.scale == "relative" else None,
+            retain_curvature=options.retain_curvature,
         )
         self.phi = self.whole
         self.k, self.ascents = 0, 0
@@ -143,11 +146,14 @@ class _Run:
         self.pace, self.outer_lr = 1.0, options.outer_lr
         self.multipliers = Multipliers(options.max_multiplier) if options.multipliers else None
         self.down: Outer | None = None
+        self.fresh: Inner | None = None
+        self.secant: Secant | None = None
         self.mu: float | None = None
 
     def begin(self, k: int) -> Vector | None:
         """Start round k; a copy of θ where it will be needed again."""
         self.k, self.ascents = k, 0
+        self.fresh = self.secant = None
         self.rho = self.schedule.rho(k)
         self.phi = self.whole
         self.pace = self.first_rho / self.rho if self.options.matched and self.rho > 0 else 1.0  # (33)
@@ -164,8 +170,7 @@ class _Run:
         if options.priority is not None:
             return start
         while not (options.inner_tolerance > 0 and number(up.gradient.norm()) <= options.inner_tolerance):
-            self.theta.move(up.gradient, self.pace * options.inner_lr)
-            self.ascents += 1
+            self._move(up)
             if self.ascents == options.inner_steps:
                 break
             up = self._inner()
@@ -186,8 +191,9 @@ class _Run:
             outer_lr=self.outer_lr if options.stable else None,
             cap=self._undo_cap if options.keep else None,
             multiplier=None if self.multipliers is None else self.multipliers.value,
+            derivatives=options.penalty_derivatives,
         )
-        down = outer(self.problem, self.phi, self.derivatives, penalty)
+        down = outer(self.problem, self.phi, self.derivatives, penalty, secant=self.secant)
         d = down.gradient
         if options.priority is not None:
             d, self.mu = prioritised(d, up.gradient, options.priority.rise(self._phi(up)))
@@ -220,8 +226,21 @@ class _Run:
             mu=self.mu,
         )
 
+    def _move(self, up: Inner) -> None:
+        """One inner step, remembered where the penalty's curvature comes from it (22)."""
+        rate = self.pace * self.options.inner_lr
+        share = self.theta.move(up.gradient, rate)
+        self.secant = Secant(up, share * rate) if self.options.secant and share * rate > 0 else None
+        self.ascents += 1
+
     def _inner(self) -> Inner:
-        up = inner(self.problem, self.phi, self.derivatives)
+        """∇Φ, its similarity term held from an earlier step where it need not be fresh (C5)."""
+        options = self.options
+        last = options.secant and self.ascents == options.inner_steps - 1  # (22) compares two fresh ones
+        due = last or self.ascents % options.refresh_every == 0
+        up = inner(self.problem, self.phi, self.derivatives, held=None if due else self.fresh)
+        if due:
+            self.fresh = up
         if up.active and self.options.step == "full":
             self.phi = replace(self.phi, beta=up.beta, scale="raw")  # (50): held from here to the end of the round
         return up

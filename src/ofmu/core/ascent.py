@@ -40,16 +40,26 @@ class Inner:
     active: bool
 
 
-def inner(problem: Problem, phi: Phi, derivatives: str | Derivatives = "exact") -> Inner:
+def inner(
+    problem: Problem,
+    phi: Phi,
+    derivatives: str | Derivatives = "exact",
+    *,
+    held: Inner | None = None,
+    retain: Vector | None = None,
+) -> Inner:
     """∇Φ at the current parameters: w = g_f − β D, D = H_f p + H_r q.
 
     Costs, in gradients of one loss: 4 by forward differences, 6 by central ones or exactly; 2 where β = 0,
-    where the similarity is inactive (C7), or where the step is projected (C8).
+    where the similarity is inactive (C7), or where the step is projected (C8); 3 (forward) without H_r q (C6), 2 with
+    a retain gradient given; 1 with D held (C5).
 
     Args:
         problem: parameters and losses.
         phi: Φ.
         derivatives: a name or an object; an object remembers step lengths from call to call.
+        held: an earlier inner gradient, whose βD, g_r and β are used again (C5): only g_f is computed.
+        retain: a retain gradient from elsewhere, taken as constant: it is not computed, and D is H_f p alone.
 
     Returns:
         The gradient and its ingredients; to hold β over a round, pass ``beta`` of the result back in raw
@@ -63,33 +73,58 @@ def inner(problem: Problem, phi: Phi, derivatives: str | Derivatives = "exact") 
     derivatives.refresh()
     if phi.step == "projected":
         return _projected(problem, derivatives)
-    return detached(ascend(problem, phi, derivatives))
+    if held is not None:
+        return _with_held_curvature(problem, derivatives, held)
+    return ascend(problem, phi, derivatives, retain=retain)
 
 
-def ascend(problem: Problem, phi: Phi, derivatives: Derivatives) -> Inner:
-    """Equation (7), kept differentiable for the outer gradient."""
-    g_f = derivatives.gradient(problem.forget, differentiable=True)
-    g_r = derivatives.gradient(problem.retain, differentiable=True)
+def ascend(
+    problem: Problem,
+    phi: Phi,
+    derivatives: Derivatives,
+    *,
+    retain: Vector | None = None,
+    differentiable: bool = False,
+) -> Inner:
+    """Equation (7); ``differentiable`` keeps its graph, for the outer gradient."""
+    whole = problem.part is None  # then the gradients serve the products too
+    g_f = derivatives.gradient(problem.forget, differentiable=whole)
+    g_r = derivatives.gradient(problem.retain, differentiable=whole) if retain is None else retain
     a, b = finite_norm(g_f, "forget"), finite_norm(g_r, "retain")
     c = number(g_f.dot(g_r)) / (a * b) if a * b > 0 else 0.0
+    result = Inner(g_f, g_f, g_r, a, b, c, 0.0, phi.beta if phi.scale == "raw" else 0.0, False)
+    if phi.beta == 0:
+        return result if differentiable else detached(result)
 
-    s = phi.measure.slope(g_f, g_r, epsilon=phi.epsilon)
-    if phi.beta == 0 or not s.active:
-        return Inner(g_f, g_f, g_r, a, b, c, 0.0, phi.beta if phi.scale == "raw" else 0.0, False)
+    flat = (g_f, g_r) if differentiable else (g_f.detach(), g_r.detach())
+    s = phi.measure.slope(*flat, epsilon=phi.epsilon)
+    if not s.active:
+        return result if differentiable else detached(result)
 
-    p = s.p(g_f, g_r)
-    D = derivatives.product(lambda: derivatives.gradient(problem.forget), p, at=g_f, key="forget", differentiable=True)
-    del p  # a vector of the model's size
-    q = s.q(g_f, g_r)
-    D = D + derivatives.product(
-        lambda: derivatives.gradient(problem.retain), q, at=g_r, key="retain", differentiable=True
+    curved = problem if problem.part is None else problem.part
+    D = derivatives.curvature(
+        curved.forget, s.p(*flat), at=g_f if whole else None, key="forget", differentiable=differentiable
     )
-    del q
+    if phi.retain_curvature and retain is None:
+        D = D + derivatives.curvature(
+            curved.retain, s.q(*flat), at=g_r if whole else None, key="retain", differentiable=differentiable
+        )
 
     norm_D = finite_norm(D, "similarity")
     beta = _absolute_beta(phi, a, norm_D)
     share = beta * norm_D / a if a > 0 else (math.inf if beta * norm_D > 0 else 0.0)
-    return Inner(g_f.plus(D, -beta), g_f, g_r, a, b, c, share, beta, True)
+    result = replace(result, gradient=g_f.plus(D, -beta), curvature=share, beta=beta, active=True)
+    return result if differentiable else detached(result)
+
+
+def _with_held_curvature(problem: Problem, derivatives: Derivatives, held: Inner) -> Inner:
+    """C5: w = g_f − (βD of an earlier step)."""
+    g_f = derivatives.gradient(problem.forget)
+    a = finite_norm(g_f, "forget")
+    c = number(g_f.dot(held.g_r)) / (a * held.b) if a * held.b > 0 else 0.0
+    share = held.curvature * held.a / a if a > 0 else 0.0
+    w = g_f + (held.gradient - held.g_f) if held.active else g_f
+    return replace(held, gradient=w, g_f=g_f, a=a, c=c, curvature=share)
 
 
 def _projected(problem: Problem, derivatives: Derivatives) -> Inner:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ class Derivatives(ABC):
         parameters: name → leaf tensor; the θ with respect to which everything is differentiated.
         buffers: name → tensor put back after every evaluation.
     """
+
+    penalty: Literal["product", "secant", "refused"] = "product"
+    """Where the curvature of Φ in the penalty comes from: a product, the inner trajectory (22), or nowhere."""
 
     def __init__(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor] | None = None) -> None:
         check_parameters(parameters)
@@ -75,6 +78,18 @@ class Derivatives(ABC):
         Returns:
             A vector like ``direction``.
         """
+
+    def curvature(
+        self, loss: Loss, direction: Vector, *, at: Vector | None = None, key: str = "", differentiable: bool = False
+    ) -> Vector:
+        """H d of a loss, or what stands for its Hessian; arguments as of :meth:`product`, ``at`` being ∇loss."""
+        return self.product(
+            lambda: self.gradient(loss, differentiable=at is None),
+            direction,
+            at=at,
+            key=key,
+            differentiable=differentiable,
+        )
 
     @abstractmethod
     def refresh(self) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
 from ofmu.core.backend import Derivatives
 from ofmu.core.exact import Exact
 from ofmu.core.finite_difference import FiniteDifference
+from ofmu.core.gauss_newton import GaussNewton
 from ofmu.errors import unknown
 
-__all__ = ["Derivatives", "Exact", "FiniteDifference", "make"]
+__all__ = ["NAMES", "Derivatives", "Exact", "FiniteDifference", "GaussNewton", "make"]
+
+NAMES: Final = ("exact", "finite_difference", "central", "secant", "gauss_newton")
+"""What users type; ``central`` are central finite differences, ``secant`` forward ones whose penalty follows (22)."""
 
 
 def make(
@@ -21,11 +25,11 @@ def make(
     """The back-end of that name.
 
     Args:
-        name: ``exact`` or ``finite_difference``.
+        name: one of :data:`NAMES`.
         parameters: name → leaf tensor.
         buffers: name → tensor put back after every evaluation.
-        options: of :class:`~ofmu.core.finite_difference.FiniteDifference`; ``exact`` has none and takes no
-            notice.
+        options: ``noise`` and ``before_edit`` of :class:`~ofmu.core.finite_difference.FiniteDifference`;
+            back-ends that have no use for one take no notice.
 
     Returns:
         A back-end with nothing remembered yet.
@@ -35,6 +39,8 @@ def make(
     """
     if name == "exact":
         return Exact(parameters, buffers)
-    if name == "finite_difference":
-        return FiniteDifference(parameters, buffers, **options)
-    raise unknown("derivatives", name, ["exact", "finite_difference"])
+    if name == "gauss_newton":
+        return GaussNewton(parameters, buffers, before_edit=options.get("before_edit"))
+    if name in ("finite_difference", "central", "secant"):
+        return FiniteDifference(parameters, buffers, central=name == "central", secant=name == "secant", **options)
+    raise unknown("derivatives", name, NAMES)

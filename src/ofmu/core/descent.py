@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ofmu.core.ascent import Inner, ascend, derivatives_of, detached, finite_norm
+from ofmu.core.ascent import Inner, ascend, derivatives_of, finite_norm
+from ofmu.core.curvature import Curvature, Secant
 from ofmu.core.derivatives import Derivatives
 from ofmu.core.guard import curvature_along, guarded
 from ofmu.core.phi import Penalty, Phi
 from ofmu.core.problem import Problem
 from ofmu.core.schedule import stability_cap
 from ofmu.core.vector import Vector, number
+from ofmu.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -37,24 +39,39 @@ class Outer:
     curvature: float
 
 
-def outer(problem: Problem, phi: Phi, derivatives: str | Derivatives, penalty: Penalty) -> Outer:
+def outer(
+    problem: Problem,
+    phi: Phi,
+    derivatives: str | Derivatives,
+    penalty: Penalty,
+    *,
+    secant: Secant | None = None,
+    second: Problem | None = None,
+    retain: Vector | None = None,
+) -> Outer:
     """∇F = g_r + 2ρ y, y = ∇²Φ w, w = ∇Φ, at the current parameters.
 
-    Costs, in gradients: 8 by forward differences, 18 by central ones or exactly; 3 (forward) where the
-    similarity is inactive, for then y = H_f g_f; 1 where ρ = 0 or the step is projected (C8 has no penalty).
-    A multiplier costs one product more: 4, 9 or, inactive, 1.
+    Costs, in gradients: 8 by forward differences, 18 by central ones or exactly, 12 with exact D and forward y (C3);
+    3 (forward) where the similarity is inactive, for then y = H_f g_f; 1 where ρ = 0 or the step is projected (C8 has
+    no penalty). With a secant those of one ∇Φ: 4 or 6 (C4). Without H_r q 6 (forward, C6), with a retain gradient
+    given 5. A multiplier costs one product more: 4, 9 or, inactive, 1; a second pair of batches twice as much.
 
     Args:
         problem: parameters and losses.
         phi: Φ.
         derivatives: as in :func:`~ofmu.core.ascent.inner`.
         penalty: ρ and what limits it.
+        secant: the inner step that led here, on the same batch with the same β; y is then (22) or (23).
+        second: the same losses on batches drawn independently. One batch gives E‖ŵ‖² = ‖w‖² + tr Cov ŵ, so that its
+            penalty also lowers the variance of ŵ; ½(∇²Φ₁ ŵ₂ + ∇²Φ₂ ŵ₁) (39) does not.
+        retain: as in :func:`~ofmu.core.ascent.inner`, in the penalty; the descent's own g_r is computed here.
 
     Returns:
         The gradient and its ingredients.
 
     Raises:
-        InputError: a name is unknown.
+        InputError: a name is unknown, the back-end cannot give y (``gauss_newton`` drops the sign that y needs,
+            ``secant`` needs the inner step), or a secant is combined with what needs another product.
         RunError: a gradient is not finite.
     """
     derivatives = derivatives_of(derivatives, problem)
@@ -64,12 +81,37 @@ def outer(problem: Problem, phi: Phi, derivatives: str | Derivatives, penalty: P
         finite_norm(g_r, "retain")
         return Outer(g_r, None, None, None, False, 0.0, 0.0)
 
-    here = ascend(problem, phi, derivatives)
-    y = _along_phi(problem, phi, derivatives, here, here.gradient.detach(), "phi")
-    pull = None
-    if penalty.multiplier is not None:
-        pull = _along_phi(problem, phi, derivatives, here, penalty.multiplier, "multiplier")
-    return _descent(detached(here), y, penalty, pull)
+    if secant is not None:
+        if second is not None or penalty.multiplier is not None:
+            raise InputError(
+                "a secant is one product of one pair of batches: leave out the second pair and the multiplier"
+            )
+        here, pull = ascend(problem, phi, derivatives, retain=retain), None
+        y = secant.product(here)
+    else:
+        curvature = Curvature(problem, phi, derivatives, penalty, retain=retain)
+        nu, pull = penalty.multiplier, None
+        if second is None:
+            here = curvature.here
+            y = curvature.product(here.gradient, "phi")
+        else:
+            other = Curvature(second, phi, derivatives, penalty, retain=retain, like=curvature.here)
+            here, y = _of_two(curvature, other)
+        if nu is not None:
+            pull = curvature.product(nu, "multiplier")
+    if retain is not None:
+        g_r = derivatives.gradient(problem.retain)
+        here = replace(here, g_r=g_r, b=finite_norm(g_r, "retain"))
+    return _descent(here, y, penalty, pull)
+
+
+def _of_two(one: Curvature, other: Curvature) -> tuple[Inner, Vector]:
+    """W and y (39) of two pairs of batches; everything else of the first."""
+    here, there = one.here, other.here
+    y = one.product(there.gradient, "phi").add_(other.product(here.gradient, "phi")).mul_(0.5)
+    g_r = (here.g_r + there.g_r).mul_(0.5)
+    w = (here.gradient + there.gradient).mul_(0.5)
+    return replace(here, gradient=w, g_r=g_r, b=finite_norm(g_r, "retain")), y
 
 
 def _descent(here: Inner, y: Vector, penalty: Penalty, pull: Vector | None = None) -> Outer:
@@ -99,21 +141,3 @@ def _absolute_rho(penalty: Penalty, b: float, norm_y: float, curvature: float, k
     if penalty.cap is not None and kappa is not None:
         rho = min(rho, penalty.cap(kappa))
     return rho if penalty.outer_lr is None else min(rho, stability_cap(penalty.outer_lr, curvature))
-
-
-def _along_phi(
-    problem: Problem, phi: Phi, derivatives: Derivatives, here: Inner, direction: Vector, key: str
-) -> Vector:
-    """∇²Φ · direction with β held; where the similarity is inactive Φ is L_f, and one product of g_f will do."""
-    if not here.active:
-        return derivatives.product(
-            lambda: derivatives.gradient(problem.forget), direction, at=here.g_f, key=f"ascent {key}"
-        )
-    held = replace(phi, beta=here.beta, scale="raw", trust=None)
-
-    def nabla_phi() -> Vector:
-        return ascend(problem, held, derivatives).gradient
-
-    norm_w = number(here.gradient.norm())
-    share = min(1.0, here.curvature * here.a / norm_w) if norm_w > 0 else 1.0
-    return derivatives.product(nabla_phi, direction, at=here.gradient, key=key, share=share)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final, final
 
 import torch
 from torch import Tensor
 
 from ofmu.core.backend import Derivatives, scalar
+from ofmu.core.displacement import Displacement
 from ofmu.core.problem import Loss, parts
 from ofmu.core.steps import NOISE, Steps
 from ofmu.core.vector import Vector, number
@@ -26,9 +26,9 @@ AGREES: Final = 4.0
 class FiniteDifference(Derivatives):
     """H d ≈ ‖d‖ (g(θ + he) − g(θ))/h with e = d/‖d‖ (forward), or its central form; h by (20), see ``steps.py``.
 
-    Parameters are moved in place and put back from a copy. A nested product adds its displacement to the outer one,
-    and one copy of θ serves all levels. Costs one evaluation a product (forward, ``at`` known) or two (central); the
-    first product of each key up to four times that. Gradients go through ``.backward()``, as DDP and FSDP2 need.
+    Parameters are moved in place and put back from a copy (:class:`~ofmu.core.displacement.Displacement`). Costs one
+    evaluation a product (forward, ``at`` known) or two (central); the first product of each key up to four times that.
+    Gradients go through ``.backward()``, as DDP and FSDP2 need.
 
     Args:
         parameters: name → leaf tensor in float32 or float64: in bfloat16 a small step moves nothing.
@@ -37,7 +37,7 @@ class FiniteDifference(Derivatives):
         noise: ε_g, relative noise of one gradient evaluation; None takes it from the parameters' dtype
             (:data:`~ofmu.core.steps.NOISE`). Under bfloat16 autocast pass ``NOISE[torch.bfloat16]``: the quotient
             then carries ten per cent error or more, and no step makes it better.
-
+        secant: the curvature of Φ is taken from the inner trajectory (22), without a product; D as ever.
         before_edit: called before parameters are touched (FSDP2: reshard).
 
     Raises:
@@ -51,22 +51,17 @@ class FiniteDifference(Derivatives):
         *,
         central: bool = False,
         noise: float | None = None,
+        secant: bool = False,
         before_edit: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(parameters, buffers)
-        for name, p in parameters.items():
-            if p.dtype not in {torch.float32, torch.float64}:
-                raise InputError(
-                    f"finite differences need float32 parameters, but '{name}' is {p.dtype}: "
-                    "load the model in float32 and use autocast for speed"
-                )
+        self._displacement = Displacement(parameters, before_edit)
         if noise is not None and not 0 < noise < 1:
             raise InputError(f"noise is {noise:g}, but must be > 0 and < 1")
         coarsest = max((p.dtype for p in parameters.values()), key=lambda dtype: torch.finfo(dtype).eps)
         self._steps = Steps(noise or NOISE[coarsest], torch.finfo(coarsest).eps / 2, central=central)
-        self._before_edit = before_edit
-        self._origin: Vector | None = None  # θ itself, while it is displaced
-        self._shifts: list[tuple[Vector, float]] = []
+        if secant:
+            self.penalty = "secant"
 
     def gradient(self, loss: Loss, *, differentiable: bool = False) -> Vector:
         """∇loss by ``.backward()``; ``differentiable`` changes nothing here; see :meth:`Derivatives.gradient`."""
@@ -163,7 +158,7 @@ class FiniteDifference(Derivatives):
         self, gradient: Callable[[], Vector], direction: Vector, size: float, at: Vector | None, key: str, share: float
     ) -> Vector:
         """A rough quotient, again at the step that it suggests, until the two agree."""
-        h = self._steps.first(self._size())
+        h = self._steps.first(self._displacement.size)
         quotient, best = self._quotient(gradient, direction, size, at, h, share)
         for _ in range(ATTEMPTS - 1):
             if best / AGREES <= h <= best * AGREES:
@@ -184,49 +179,21 @@ class FiniteDifference(Derivatives):
         share: float = 0.0,
     ) -> tuple[Vector, float]:
         """(H d, the step that would have been best), from evaluations at distance h along d."""
-        with self._displaced(direction, h / size):
+        extent = self._displacement.size
+        measured = self._steps.is_short(h, extent)
+        with self._displacement.along(direction, h / size, measured=measured) as scale:
             ahead = dict(gradient())
         if self._steps.central or at is None:
-            with self._displaced(direction, -h / size):
+            with self._displacement.along(direction, -h / size, measured=measured) as back:
                 behind = gradient()
-            width = 2 * h
+            width = scale - back
         else:
-            behind, width = at, h
+            behind, width = at, scale
         # popped one by one, so that the evaluation is freed as its quotient is made
-        quotient = Vector({name: (ahead.pop(name) - x).mul_(size / width) for name, x in behind.items()})
+        quotient = Vector({name: (ahead.pop(name) - x).mul_(1 / width) for name, x in behind.items()})
         change = number(quotient.norm()) / size  # ‖He‖
         length = number(behind.norm()) / change if change > 0 else math.inf  # ℓ
-        return quotient, self._steps.best(length, self._size(), share)
-
-    @contextmanager
-    def _displaced(self, direction: Vector, scale: float) -> Iterator[None]:
-        """θ + Σ shifts inside; θ from the copy, bit for bit, when the outermost level ends."""
-        outermost = self._origin is None
-        if outermost:
-            self._origin = Vector(self.parameters).clone()
-        self._shifts.append((direction, scale))
-        try:
-            self._place()
-            yield
-        finally:
-            self._shifts.pop()
-            self._place()
-            if outermost:
-                self._origin = None
-
-    @torch.no_grad()
-    def _place(self) -> None:
-        if self._before_edit is not None:
-            self._before_edit()
-        origin = self._origin or {}
-        for name, p in self.parameters.items():
-            p.copy_(origin[name])
-            for direction, scale in self._shifts:
-                p.add_(direction[name], alpha=scale)
-
-    def _size(self) -> float:
-        """‖θ‖, the scale of a step when nothing else is known."""
-        return number(Vector(self.parameters).detach().norm()) or 1.0
+        return quotient, self._steps.best(length, extent, share)
 
 
 def _gradient_of(p: Tensor) -> Tensor:

@@ -47,7 +47,10 @@ class SolveOptions:
         keep: keep ρ below (32), where a round would undo its own forgetting.
         max_change: δ, the longest single step as a share of ‖θ‖ (58); None for no limit.
         priority: forgetting first (53): a round is then one step along ∇F − μ∇Φ, without inner steps.
-        derivatives: a name or an object.
+        derivatives: a name or an object; with ``secant`` the penalty's curvature comes from the last inner step (22).
+        penalty_derivatives: another way for the penalty's curvature alone; None: as ``derivatives``.
+        refresh_every: the similarity term is computed in every so many inner steps of a round and held between (C5).
+        retain_curvature: whether D has its second half H_r q; False is C6.
         scale: ``raw`` (the paper) or ``relative``.
         step: ``full`` or ``projected`` (C8).
         guard: take out of the penalty what would undo forgetting (43).
@@ -80,6 +83,9 @@ class SolveOptions:
     max_change: Annotated[float, Range(gt=0)] | None = None
     priority: Priority | None = None
     derivatives: str | Derivatives = "finite_difference"
+    penalty_derivatives: str | Derivatives | None = None
+    refresh_every: Annotated[int, Range(ge=1)] = 1
+    retain_curvature: bool = True
     scale: Scale = "relative"
     step: Step = "full"
     guard: bool = True
@@ -102,8 +108,26 @@ class SolveOptions:
             )
         if self.priority is not None and (self.outer_steps > 1 or self.base == "anchored"):
             raise InputError("with a priority a round is one step: outer_steps must be 1 and base 'sequential'")
+        if self.secant and (
+            self.outer_steps > 1
+            or self.multipliers
+            or self.priority is not None
+            or self.inner_tolerance > 0
+            or self.lambda_eff == 0
+        ):
+            raise InputError(
+                "derivatives 'secant' know the curvature along the last inner step only: with outer_steps 1, "
+                "lambda_eff above 0, without multipliers, priority and inner_tolerance. For these set "
+                "penalty_derivatives to finite_difference"
+            )
         if self.step == "projected" and (self.priority is not None or self.multipliers):
             raise InputError("step 'projected' has no penalty and no gradient of Φ: no priority, no multipliers")
+
+    @property
+    def secant(self) -> bool:
+        """Whether the penalty's curvature comes from the inner trajectory."""
+        chosen = self.derivatives if self.penalty_derivatives is None else self.penalty_derivatives
+        return chosen == "secant" if isinstance(chosen, str) else chosen.penalty == "secant"
 
     @property
     def inner_lr(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
+from ofmu.core.derivatives import Derivatives
 from ofmu.core.similarity import Similarity, make
 from ofmu.core.vector import Vector
 from ofmu.ranges import Range, check
@@ -28,6 +29,8 @@ class Phi:
         step: ``full``, or ``projected``: d = g_f − max(0, c) a v, without any curvature (C8); β is not used.
         reference_scale: a typical gradient norm of the run; a tenth of it becomes ε of (9). None: ε = 0.
         trust: largest ‖βD‖/a allowed. None: 1 in relative scale, no limit in raw scale.
+        retain_curvature: whether D has its second half H_r q; without it (C6) a product is saved, and D is as if ∇L_r
+            did not change with θ.
 
     Raises:
         InputError: a number out of range, or no similarity has that name.
@@ -39,6 +42,7 @@ class Phi:
     step: Step = "full"
     reference_scale: Annotated[float, Range(ge=0)] | None = None
     trust: Annotated[float, Range(ge=0)] | None = None
+    retain_curvature: bool = True
 
     def __post_init__(self) -> None:
         check(self)
@@ -67,6 +71,8 @@ class Penalty:
         outer_lr: η_out; caps ρ at the stable 1/(2η_out λ̂²) of (31). None: no such cap (the paper).
         cap: the largest absolute ρ allowed at a curvature κ of (40), such as (32). None: no such cap.
         multiplier: ν of (55); the outer step then goes along 2ρy + ∇²Φ ν (56), for one product more. None: ν = 0.
+        derivatives: how y = ∇²Φ w is computed from ∇Φ, a name or an object; None: as D is. Exact D with
+            ``finite_difference`` here are C3 of the cost table.
 
     Raises:
         InputError: a number out of range.
@@ -79,6 +85,7 @@ class Penalty:
     outer_lr: Annotated[float, Range(ge=0)] | None = None
     cap: Callable[[float], float] | None = None
     multiplier: Vector | None = None
+    derivatives: str | Derivatives | None = None
 
     def __post_init__(self) -> None:
         check(self)

@@ -38,6 +38,7 @@ class Problem:
         retain: L_r, likewise.
         buffers: name → tensor that a forward pass may change (running statistics); put back after each
             evaluation.
+        part: the same two losses on part of the batch; curvature is then computed from these alone. None: on all of it.
 
     Raises:
         InputError: no parameters, one that cannot be trained, or one tensor under two names.
@@ -47,6 +48,7 @@ class Problem:
     forget: Loss
     retain: Loss
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    part: Problem | None = None
 
     def __post_init__(self) -> None:
         check_parameters(self.parameters)

@@ -30,6 +30,9 @@ LONGEST: Final = 3.0
 """ℓ is never taken to be longer than this many ‖θ‖: a loss that looks linear may not send θ far away."""
 ULPS: Final = 32.0
 """A step moves a typical parameter by at least this many units in its last place: less would not be a move."""
+SHORT: Final = 8.0
+"""Steps below this many times the shortest one are measured after rounding. Of longer ones rounding takes less than
+1/256 of a parameter's move, with either sign, so that their sum along the direction is the step that was asked for."""
 SHARES: Final = {"forward": 0.6, "central": 0.6, "nested forward": 1.0, "nested central": 0.6}
 """Share of (20)'s step that is taken. A gradient bends over another length than the one over which it renews itself,
 and (20) knows only the latter: on networks (perceptrons, transformers new and memorised, both dtypes) the best steps
@@ -79,6 +82,10 @@ class Steps:
         length = SHARES[kind] * min(length, LONGEST * size)
         h = length * (3 * noise) ** (1 / 3) if self.central else 2 * length * math.sqrt(noise)
         return max(h, ULPS * self.unit * size)
+
+    def is_short(self, h: float, size: float) -> bool:
+        """Whether rounding of parameters of norm ``size`` could be felt in a step h."""
+        return h < SHORT * ULPS * self.unit * size
 
     def use(self, key: str, h: float) -> None:
         """Fix the step of a product from now on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -66,17 +66,22 @@ class BatchLoss(Sequence[Callable[[], Tensor]]):
     def __getitem__(self, index):  # pyright: ignore[reportIncompatibleMethodOverride]
         if not 0 <= index < len(self._parts):
             raise IndexError(index)
-        return lambda: self._evaluate(index)
+        return Part(self, index)
 
-    def _evaluate(self, index: int) -> Tensor:
+    def forward(self, index: int) -> tuple[Rows, Batch]:
+        """The rows of a part, at the current parameters, and its batch."""
         indices, weights = self._parts[index]
         batch = self._draw.data.batch(indices, weights).to(self._processes.device)
         self._processes.synchronise_gradients(self._model, last=index == len(self._parts) - 1)
         with self._processes.autocast():
             found = rows(self._model, batch)
+        self._spend(index)
+        return found, batch
+
+    def value_of(self, index: int, found: Rows, batch: Batch) -> Tensor:
+        """The value of a part from its rows."""
         value = (self._values(found, batch) * batch.weight).sum() / self._count
         self._nlls[index] = (found.nll_means().detach() * batch.weight).sum().item() / len(self._draw.indices)
-        self._spend(index)
         self._sums[index] = value.detach().item()
         return value * self._processes.world  # ranks average their gradients; the loss is a sum over them
 
@@ -101,6 +106,30 @@ class BatchLoss(Sequence[Callable[[], Tensor]]):
 
     def _total(self, parts: list[float]) -> float:
         return self._processes.total(torch.tensor(sum(parts), dtype=torch.float64)).item()
+
+
+class Part:
+    """One part of a batch's loss: a closure, and its two halves for Gauss–Newton products (``core.gauss_newton``)."""
+
+    def __init__(self, loss: BatchLoss, index: int):
+        self._loss, self._index = loss, index
+        self._seen: tuple[Rows, Batch] | None = None
+
+    def __call__(self) -> Tensor:
+        """The part's value."""
+        return self._loss.value_of(self._index, *self._loss.forward(self._index))
+
+    def outputs(self) -> Tensor:
+        """Logits of the part's rows: (R, K)."""
+        self._seen = self._loss.forward(self._index)
+        return self._seen[0].logits
+
+    def criterion(self, outputs: Tensor) -> Tensor:
+        """The part's value from logits like those that :meth:`outputs` gave last."""
+        if self._seen is None:
+            raise RuntimeError("outputs() comes before criterion()")
+        found, batch = self._seen
+        return self._loss.value_of(self._index, replace(found, logits=outputs), batch)
 
 
 def _parts(indices: tuple[int, ...], rank: int, world: int, size: int) -> Iterator[tuple[list[int], list[float]]]:

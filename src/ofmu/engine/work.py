@@ -71,7 +71,7 @@ class Work:
             self.parameters,
             buffers=dict(self.model.named_buffers()),
             before_edit=self.before_edit,
-            **({"noise": 1e-2} if self.processes.precision == "bf16" and name == "finite_difference" else {}),
+            **({"noise": 1e-2} if self.processes.precision == "bf16" else {}),
         )
 
     def before_edit(self) -> None:
