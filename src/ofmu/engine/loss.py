@@ -53,12 +53,13 @@ class BatchLoss(Sequence[Callable[[], Tensor]]):
         meter: Meter,
         part_size: int,
     ):
-        self._model, self._values, self._draw = model, values, draw
+        self._model, self._values, self._draw, self._per = model, values, draw, per
         self._processes, self._meter = processes, meter
         self._count = sum(draw.data.counts[i] for i in draw.indices) if per == "tokens" else len(draw.indices)
         self._parts = list(_parts(draw.indices, processes.rank, processes.world, part_size))
         self._sums = [0.0] * len(self._parts)
         self._nlls = [0.0] * len(self._parts)
+        self._at_half: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -68,8 +69,25 @@ class BatchLoss(Sequence[Callable[[], Tensor]]):
             raise IndexError(index)
         return Part(self, index)
 
+    def at_half(self, then: Callable[[], None]) -> None:
+        """Call `then` once: when, for the first time from now on, the first half of the parts has been differentiated.
+
+        Nothing is called where there is only one part.
+        """
+        self._at_half = then if len(self._parts) > 1 else None
+
+    @property
+    def first_half(self) -> float:
+        """Share of the loss's weight that the first half of the parts has, 0 … 1 (in one process)."""
+        counts = self._draw.data.counts if self._per == "tokens" else None
+        inside = [i for indices, _ in self._parts[: len(self._parts) // 2] for i in indices]
+        return (len(inside) if counts is None else sum(counts[i] for i in inside)) / self._count
+
     def forward(self, index: int) -> tuple[Rows, Batch]:
         """The rows of a part, at the current parameters, and its batch."""
+        if self._at_half is not None and index == len(self._parts) // 2 and torch.is_grad_enabled():
+            then, self._at_half = self._at_half, None
+            then()
         indices, weights = self._parts[index]
         batch = self._draw.data.batch(indices, weights).to(self._processes.device)
         self._processes.synchronise_gradients(self._model, last=index == len(self._parts) - 1)

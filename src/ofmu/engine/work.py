@@ -52,8 +52,11 @@ class Work:
         """The next batch of a set, shuffled without replacement; no larger than the set."""
         return Draw(self.data[name], tuple(self._streams[name].next()))
 
-    def loss(self, values: Values, draw: Draw, per: Reduction) -> BatchLoss:
-        """The loss (1/N) Σ_i f_i of a drawn batch; N counts tokens or examples of the whole batch."""
+    def loss(self, values: Values, draw: Draw, per: Reduction, *, part_size: int | None = None) -> BatchLoss:
+        """The loss (1/N) Σ_i f_i of a drawn batch; N counts tokens or examples of the whole batch.
+
+        Parts have at most the task's size, and at most `part_size` examples where that is given.
+        """
         return BatchLoss(
             self.model,
             values,
@@ -61,7 +64,7 @@ class Work:
             per=per,
             processes=self.processes,
             meter=self.meter,
-            part_size=self.part_size,
+            part_size=min(self.part_size, part_size or self.part_size),
         )
 
     def derivatives(self, name: str = "finite_difference") -> Derivatives:

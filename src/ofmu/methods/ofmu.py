@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor
@@ -10,7 +10,10 @@ from torch import Tensor
 from ofmu.engine.forward import Batch
 from ofmu.engine.method import Method, Process
 from ofmu.engine.objective import Objective, forget_objective
+from ofmu.engine.rounds import faults
+from ofmu.engine.rounds.cost import gradients_a_round
 from ofmu.engine.rounds.losses import Losses
+from ofmu.engine.rounds.priority import wanted
 from ofmu.engine.rounds.process import Rounds
 from ofmu.engine.rounds.settings import Settings
 from ofmu.engine.task import Task
@@ -84,6 +87,25 @@ class OFMU(Method):
     """The preconditioner of both loops."""
     optimiser_states: Literal["one", "two"] | None = None
     """One second moment for both loops, or one each."""
+    base: Literal["sequential", "anchored", "literal"] | None = None
+    """Where the outer step sets out from: where the inner steps ended; or, `anchored`, where the round began, with the
+    gradients of where the inner steps ended. (`literal`, base and gradients where the round began, is refused.)"""
+    sam_radius: Annotated[float, Range(ge=0, lt=1)] | None = None
+    """Forgetting is asked to hold around the weights: ∇Φ is taken where a step of this length, as a share of the
+    weights' own norm, would remember most (one gradient more an inner step); 0 is off."""
+    sam_of: Literal["whole", "matrix"] | None = None
+    """Whether that length is a share of all weights together or of each tensor."""
+    trust_region: Annotated[float, Range(ge=0)] | None = None
+    """Longest way of a round, as a share of the weights' norm; 0 is no limit."""
+    trust_of: Literal["whole", "matrix"] | None = None
+    """Whether that holds for all weights together or for each tensor."""
+    priority: str | float | None = None
+    """Whose progress is served first, in the place of the balance: `forget` (what forgetting needs to reach its goal
+    is not undone), `retain` (forgetting yields as the retain loss uses up its band), `balanced` (neither side loses,
+    to first order), or a number (how strongly forgetting pulls, as a multiple of retention); `none` is λ_eff alone."""
+    debias: Literal["moving", "halves", "off"] | None = None
+    """How the recorded cosine is freed of the batches' noise: against moving means of the gradients, from the two
+    halves of each batch, or not at all."""
 
     def resolved(self) -> OFMU:
         """The method with every option given: its own value, or the preset's."""
@@ -95,28 +117,18 @@ class OFMU(Method):
         preset = PRESETS[self.preset]
         own = {f.name: getattr(self, f.name) for f in fields(Settings)}
         values = preset | {name: value for name, value in own.items() if value is not None}
+        values["priority"] = wanted(values["priority"])
         values["objective"] = replace(self.objective, name=self.objective.name or preset["objective"])
         return Settings(**values)
 
     def gradients_a_step(self) -> float:
         """Of a round without conflict: T inner steps and the outer ones."""
-        o = self.settings()
-        penalty = o.rho > 0 and o.step == "full"
-        if o.derivatives == "exact":
-            ascent, descent = 6.0, 18.0 if penalty else 1.0
-        else:
-            ascent, descent = 4.0, 8.0 if penalty else 1.0
-        if o.step == "projected" or o.similarity in ("squared_hinge", "none"):
-            ascent, descent = 2.0, 3.0 if penalty else 1.0
-        if o.step == "full" and (o.similarity == "none" or o.looks_before):
-            ascent = 1.0
-        return o.inner_steps * ascent + o.outer_steps * descent
+        return gradients_a_round(self.settings())
 
     def check(self, task: Task) -> None:
-        """Exact derivatives see one process only; a level needs unseen data, a removal whole classes."""
+        """Options that exclude each other; a level needs unseen data, a removal whole classes."""
         options = self.settings()
-        if options.derivatives == "exact" and task.processes.world > 1:
-            raise InputError("derivatives exact works in one process only; use finite_difference for several")
+        faults.check(options, task.processes.world)
         name = options.objective.name
         if name == "removal" and task.removed is None:
             raise InputError("objective.name removal is for whole classes, but the retain set holds some of them")
@@ -132,11 +144,15 @@ class OFMU(Method):
             """The paper's L_f is raised; an objective, as every loss of this package, is lowered."""
             return -objective(rows, batch)
 
-        return Rounds(Losses(task, L_f, per), settings)
+        return Rounds(Losses(task, L_f, per, halves=settings.debias == "halves"), settings)
 
+
+NEUTRAL: dict[str, Any] = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
+"""What presets leave out."""
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": {
+    "default": NEUTRAL
+    | {
         "objective": "auto",
         "lambda_eff": 0.2,
         "balance": "adaptive",
@@ -158,7 +174,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimiser": "adamw",
         "optimiser_states": "one",
     },
-    "paper": {
+    "paper": NEUTRAL
+    | {
         "objective": "nll",
         "lambda_eff": 0.2,
         "balance": "fixed",

@@ -55,8 +55,10 @@ def _typed_value(hint: Any, value: Any, name: str) -> Any:
     """The value as the type that the option declares."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        hint = next(part for part in inner if part is not type(None))
-        return None if value is None else _typed_value(hint, value, name)
+        hints = [part for part in inner if part is not type(None)]
+        if float in hints and isinstance(value, int | float):
+            hints = [float]  # str | float takes either
+        return None if value is None else _typed_value(hints[0], value, name)
     if origin is typing.Annotated:
         return _typed_value(inner[0], value, name)
     if origin is Literal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ofmu.core.problem import Problem
-from ofmu.engine.loss import BatchLoss, Reduction, Values
+from ofmu.engine.loss import BatchLoss, Draw, Reduction, Values
 from ofmu.engine.task import Task
 from ofmu.losses import nll
 
@@ -26,18 +26,24 @@ class Losses:
         task: whose sets `forget` and `retain` are drawn from.
         forget: L_f of each example or token.
         per: what the mean of L_f is over.
+        halves: evaluate each batch in two parts at least.
     """
 
     task: Task
     forget: Values
     per: Reduction
+    halves: bool = False
 
     def draw(self) -> Pair:
         """The losses on the next two batches."""
         return Pair(
-            self.task.loss(self.forget, self.task.draw("forget"), self.per),
-            self.task.loss(lambda rows, _: nll(rows), self.task.draw("retain"), "tokens"),
+            self._loss(self.forget, self.task.draw("forget"), self.per),
+            self._loss(lambda rows, _: nll(rows), self.task.draw("retain"), "tokens"),
         )
+
+    def _loss(self, values: Values, draw: Draw, per: Reduction) -> BatchLoss:
+        half = -(-len(draw.indices) // 2)
+        return self.task.loss(values, draw, per, part_size=half if self.halves else None)
 
     def problem(self, pair: Pair) -> Problem:
         """What the core sees of them."""

@@ -6,6 +6,7 @@ from ofmu.core.derivatives import Derivatives
 from ofmu.core.descent import Outer, outer
 from ofmu.core.phi import Penalty
 from ofmu.core.schedule import Constant, Geometric, Schedule
+from ofmu.core.vector import Vector
 from ofmu.engine.rounds.losses import Losses, Pair
 from ofmu.engine.rounds.phi import Phi
 from ofmu.engine.rounds.settings import Settings
@@ -42,9 +43,14 @@ class Descent:
         )
         with self._phi.counting_products(8.0 if rho > 0 else 0.0):
             found = outer(self._losses.problem(pair), self._phi.phi(), self._derivatives, penalty)
-        if settings.retain_direction == "last":
-            self._phi.last_retain = found.gradient if found.inner is None else found.inner.g_r
+        if settings.holds_retain:
+            self._phi.last_retain = retain_gradient(found)
         return found
+
+
+def retain_gradient(found: Outer) -> Vector:
+    """∇L_r, which every outer step computes."""
+    return found.gradient if found.inner is None else found.inner.g_r
 
 
 def _schedule(settings: Settings) -> Schedule:

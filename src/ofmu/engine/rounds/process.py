@@ -10,13 +10,18 @@ from ofmu.engine.balance import Balance
 from ofmu.engine.checks import Check
 from ofmu.engine.method import Process, StepRecord
 from ofmu.engine.optimiser import TwoSided
+from ofmu.engine.rounds.conflict import conflict_of
 from ofmu.engine.rounds.losses import Losses, Pair
-from ofmu.engine.rounds.outer import Descent
+from ofmu.engine.rounds.measured import Measured
+from ofmu.engine.rounds.outer import Descent, retain_gradient
 from ofmu.engine.rounds.phi import Phi
 from ofmu.engine.rounds.places import place_of, visited
+from ofmu.engine.rounds.priority import Priority, Weight
 from ofmu.engine.rounds.record import record
+from ofmu.engine.rounds.sample import Sample
 from ofmu.engine.rounds.settings import Settings
 from ofmu.engine.rounds.shapings import shapings_of
+from ofmu.engine.rounds.trust import Region
 
 
 class Rounds(Process):
@@ -34,54 +39,83 @@ class Rounds(Process):
         self._losses, self._settings = losses, settings
         self._task = losses.task
         self._derivatives = self._task.derivatives(settings.derivatives)
-        self._place = place_of(settings, losses)
+        self._place = place_of(settings, losses, self._derivatives)
         self._phi = Phi(losses, self._derivatives, settings)
         self._shapings = shapings_of(settings)
         self._optimiser = TwoSided(self._task.parameters, kind=settings.optimiser, states=settings.optimiser_states)
         self._descent = Descent(losses, self._phi, self._derivatives, settings)
         self._balance = Balance(settings.lambda_eff, settings.retain_band)
+        self._priority = Priority(settings.priority, settings.retain_band)
+        self._sample = Sample(self._task)
+        self._conflict = conflict_of(settings.debias, self._sample, self._task)
 
     def step(self) -> StepRecord:
         """One round; the last inner step and the first outer one share their batches."""
-        lr, weight = self._task.pace.now(), self._balance.weight
-        self._phi.begin_round()
+        lr, settings = self._task.pace.now(), self._settings
+        begun = self._begin_round()
 
-        pair, seen = self._inner_step(lr, weight)
-        for _ in range(self._settings.inner_steps - 1):
-            pair, seen = self._inner_step(lr, weight)
+        pair, seen, weight = self._inner_step(lr)
+        for _ in range(settings.inner_steps - 1):
+            pair, seen, weight = self._inner_step(lr)
 
-        descent = self._outer_step(pair, lr)
-        for _ in range(self._settings.outer_steps - 1):
+        descent = self._outer_step(pair, lr, begun if settings.base == "anchored" else None)
+        for _ in range(settings.outer_steps - 1):
             descent = self._outer_step(self._losses.draw(), lr)
 
-        return record(pair, seen, descent, weight)
+        return record(
+            pair,
+            seen,
+            descent,
+            weight,
+            measured=self._measured.lambda_eff(),
+            debiased=self._conflict.cosine(),
+            kept=begun.keep() if begun is not None else None,
+        )
 
-    def _inner_step(self, lr: float, weight: float) -> tuple[Pair, Inner]:
+    def _begin_round(self) -> Region | None:
+        self._phi.begin_round()
+        self._measured = Measured(self._task, self._sample)
+        settings = self._settings
+        if settings.trust_region == 0 and settings.base == "sequential":
+            return None
+        return Region(self._task, settings.trust_region or None, settings.trust_of)
+
+    def _inner_step(self, lr: float) -> tuple[Pair, Inner, Weight]:
         """θ ← θ + (λ_eff η/T) P ∇Φ on fresh batches."""
         pair = self._losses.draw()
         seen = self._direction(pair)
+        weight = self._priority.weight(self._balance.weight, seen.gradient, seen.g_r or self._phi.last_retain)
         self._task.before_edit()
-        self._optimiser.ascend(seen.gradient, lr, weight, 1 / self._settings.inner_steps)
-        return pair, seen
-
-    def _outer_step(self, pair: Pair, lr: float) -> Outer:
-        """θ ← θ − η P ∇F; the outer steps of a round share one step size."""
-        descent = self._descent.gradient(pair, lr)
-        self._task.before_edit()
-        self._optimiser.descend(descent.gradient, lr / self._settings.outer_steps)
-        return descent
+        with self._measured.step("forget", seen.gradient):
+            self._optimiser.ascend(seen.gradient, lr, weight.lambda_eff, 1 / self._settings.inner_steps)
+        return pair, seen, weight
 
     def _direction(self, pair: Pair) -> Inner:
         """∇Φ at its place, shaped for the step."""
         with visited(self._task, self._place.displacement(pair)):
+            self._conflict.watch("forget", pair)
             seen = self._phi.gradient(pair)
+        self._conflict.see("forget", seen.g_f)
         for shaping in self._shapings:
             seen = shaping.shaped(seen)
         return seen
 
+    def _outer_step(self, pair: Pair, lr: float, anchor: Region | None = None) -> Outer:
+        """θ ← θ − η P ∇F, from the anchor if there is one; the outer steps of a round share one step size."""
+        self._conflict.watch("retain", pair)
+        descent = self._descent.gradient(pair, lr)
+        self._conflict.see("retain", retain_gradient(descent))
+        if anchor is not None:
+            anchor.back()
+        self._task.before_edit()
+        with self._measured.step("retain", descent.gradient):
+            self._optimiser.descend(descent.gradient, lr / self._settings.outer_steps)
+        return descent
+
     def observe(self, check: Check) -> None:
-        """Let the balance react."""
+        """Let the balance, or the priority in its place, react."""
         pace = self._task.pace
+        self._priority.observe(check)
         if self._settings.balance == "adaptive" and not pace.reached:
             self._balance.observe(check, pace.step / pace.steps)
 
@@ -90,18 +124,22 @@ class Rounds(Process):
         return {
             "optimiser": self._optimiser.state_dict(),
             "balance": self._balance.state_dict(),
+            "priority": self._priority.state_dict(),
             "derivatives": self._derivatives.state_dict(),
             **self._phi.state_dict(),
             "place": self._place.state_dict(),
             "shapings": [shaping.state_dict() for shaping in self._shapings],
+            "conflict": self._conflict.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self._optimiser.load_state_dict(state["optimiser"])
         self._balance.load_state_dict(state["balance"])
+        self._priority.load_state_dict(state["priority"])
         self._derivatives.load_state_dict(state["derivatives"])
         self._phi.load_state_dict(state)
         self._place.load_state_dict(state["place"])
         for shaping, held in zip(self._shapings, state["shapings"], strict=True):
             shaping.load_state_dict(held)
+        self._conflict.load_state_dict(state["conflict"])

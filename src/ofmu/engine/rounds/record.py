@@ -6,17 +6,30 @@ from ofmu.core.ascent import Inner
 from ofmu.core.descent import Outer
 from ofmu.engine.method import StepRecord
 from ofmu.engine.rounds.losses import Pair
+from ofmu.engine.rounds.priority import Weight
 from ofmu.engine.weighted_sum import TINY
 
 
-def record(pair: Pair, seen: Inner, descent: Outer, lambda_eff: float) -> StepRecord:
+def record(
+    pair: Pair,
+    seen: Inner,
+    descent: Outer,
+    weight: Weight,
+    *,
+    measured: float | None,
+    debiased: float | None,
+    kept: float | None,
+) -> StepRecord:
     """The facts of a round.
 
     Args:
         pair: the losses of its last inner step.
         seen: that step's ∇Φ.
         descent: the last outer step's ∇F.
-        lambda_eff: the balance of the round.
+        weight: that inner step's balance.
+        measured: λ_eff as the steps made it.
+        debiased: the cosine of the gradients without the bias of batch noise.
+        kept: share of the round's way that the trust region left; None without one.
     """
     g_r = seen.g_r or descent.gradient  # without similarity term: the outer step's, one inner step later
     b = g_r.norm().item()
@@ -35,6 +48,11 @@ def record(pair: Pair, seen: Inner, descent: Outer, lambda_eff: float) -> StepRe
             "rho": descent.rho,
             "kappa": descent.kappa,
             "guarded": descent.guarded,
-            "lambda_eff": lambda_eff,
+            "similarity_debiased": debiased,
+            "lambda_eff": weight.lambda_eff,
+            "lambda_measured": measured,
+            "forget_multiplier": weight.forget,
+            "retain_multiplier": weight.retain,
+            "trust": kept,
         },
     )

@@ -10,7 +10,10 @@ from ofmu.engine.objective import Objective
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The options of :class:`ofmu.methods.ofmu.OFMU`, where they are explained, with values in place of presets."""
+    """The options of :class:`ofmu.methods.ofmu.OFMU`, where they are explained, with values in place of presets.
+
+    What is neutral is left out of the presets and stands here.
+    """
 
     objective: Objective
     lambda_eff: float
@@ -32,6 +35,13 @@ class Settings:
     outer_steps: int
     optimiser: Literal["adamw", "sgd"]
     optimiser_states: Literal["one", "two"]
+    base: Literal["sequential", "anchored", "literal"] = "sequential"
+    sam_radius: float = 0.0
+    sam_of: Literal["whole", "matrix"] = "whole"
+    trust_region: float = 0.0
+    trust_of: Literal["whole", "matrix"] = "whole"
+    priority: str | float = "none"
+    debias: Literal["moving", "halves", "off"] = "moving"
 
     @property
     def decorrelates(self) -> bool:
@@ -42,6 +52,11 @@ class Settings:
     def penalises(self) -> bool:
         """Whether F has a penalty."""
         return self.step == "full" and self.rho > 0
+
+    @property
+    def holds_retain(self) -> bool:
+        """Whether the retain gradient of the last outer step is kept."""
+        return self.retain_direction == "last" or self.priority != "none"
 
     @property
     def looks_before(self) -> bool:
