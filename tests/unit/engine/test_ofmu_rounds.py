@@ -7,26 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ofmu.core import Problem, SolveOptions, solve
 from ofmu.engine.objective import Objective
 from ofmu.engine.processes import Processes, processes
 from ofmu.methods.ofmu import OFMU
+from smooth import smooth
 from tasks import make_task, sets
-
-
-class Smooth(nn.Module):
-    """A classifier in float64 with a few hundred weights and curvature everywhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner, self.head = nn.Linear(64, 6), nn.Linear(6, 10)
-        self.double()
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.head(torch.tanh(self.inner(pixels.double().flatten(1))))
 
 
 @pytest.fixture
@@ -39,8 +27,7 @@ def ranks() -> Iterator[Processes]:
 @pytest.mark.parametrize("similarity", ["cosine", "squared_hinge"])
 def test_rounds_are_those_of_solve(similarity: str, scale: str, ranks: Processes) -> None:
     """T = 2, ρ > 0: β is found at the first inner step, and held to the outer step, in both."""
-    torch.manual_seed(0)
-    model = Smooth()
+    model = smooth()
     other = copy.deepcopy(model)
     shared = {"beta": 0.4, "rho": 0.2, "similarity": similarity, "lambda_eff": 0.5, "scale": scale, "guard": True}
     shared |= {"derivatives": "exact", "inner_steps": 2}
