@@ -78,6 +78,9 @@ CASES = {
     "float64 squared hinge, two outer steps": Case(
         plain, OFMU(margin=-1.0, rho=0.3, retain_direction="fresh", outer_steps=2, **SGD), 1e-3
     ),
+    "float64 secant, sgd": Case(
+        plain, OFMU(**SGD, **CONFLICT, derivatives="secant", rho=0.3, inner_steps=2, objective=NLL), 1e-3
+    ),
     "float64 projected": Case(plain, OFMU(**SGD, step="projected"), 1e-6),
     "float64 grad_diff": Case(plain, GradDiff(), 1e-6),
     "llama default, sgd": Case(llama, OFMU(**SGD), 1e-2),

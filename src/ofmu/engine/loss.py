@@ -53,7 +53,7 @@ class BatchLoss(Sequence[Callable[[], Tensor]]):
         meter: Meter,
         part_size: int,
     ):
-        self._model, self._values, self._draw, self._per = model, values, draw, per
+        self._model, self._values, self.draw, self._per = model, values, draw, per
         self._processes, self._meter = processes, meter
         self._count = sum(draw.data.counts[i] for i in draw.indices) if per == "tokens" else len(draw.indices)
         self._parts = list(_parts(draw.indices, processes.rank, processes.world, part_size))
@@ -79,7 +79,7 @@ class BatchLoss(Sequence[Callable[[], Tensor]]):
     @property
     def first_half(self) -> float:
         """Share of the loss's weight that the first half of the parts has, 0 … 1 (in one process)."""
-        counts = self._draw.data.counts if self._per == "tokens" else None
+        counts = self.draw.data.counts if self._per == "tokens" else None
         inside = [i for indices, _ in self._parts[: len(self._parts) // 2] for i in indices]
         return (len(inside) if counts is None else sum(counts[i] for i in inside)) / self._count
 
@@ -89,7 +89,7 @@ class BatchLoss(Sequence[Callable[[], Tensor]]):
             then, self._at_half = self._at_half, None
             then()
         indices, weights = self._parts[index]
-        batch = self._draw.data.batch(indices, weights).to(self._processes.device)
+        batch = self.draw.data.batch(indices, weights).to(self._processes.device)
         self._processes.synchronise_gradients(self._model, last=index == len(self._parts) - 1)
         with self._processes.autocast():
             found = rows(self._model, batch)
@@ -99,13 +99,13 @@ class BatchLoss(Sequence[Callable[[], Tensor]]):
     def value_of(self, index: int, found: Rows, batch: Batch) -> Tensor:
         """The value of a part from its rows."""
         value = (self._values(found, batch) * batch.weight).sum() / self._count
-        self._nlls[index] = (found.nll_means().detach() * batch.weight).sum().item() / len(self._draw.indices)
+        self._nlls[index] = (found.nll_means().detach() * batch.weight).sum().item() / len(self.draw.indices)
         self._sums[index] = value.detach().item()
         return value * self._processes.world  # ranks average their gradients; the loss is a sum over them
 
     def _spend(self, index: int) -> None:
         """Count this part's share of the batch, the other ranks' share of it included."""
-        share, rest = divmod(len(self._draw.indices), len(self._parts))
+        share, rest = divmod(len(self.draw.indices), len(self._parts))
         spent = share + (rest if index == len(self._parts) - 1 else 0)
         if torch.is_grad_enabled():
             self._meter.gradient_examples += spent

@@ -54,39 +54,70 @@ class OFMU(Method):
     """Whether λ_eff reacts to the run or stays."""
     retain_band: Annotated[float, Range(gt=0)] | None = None
     """Rise of the retain loss that is tolerated, as a share of its distance to chance level."""
-    similarity: Literal["none", "cosine", "squared_cosine", "squared_hinge"] | None = None
-    """Sim; `none` is β = 0 and needs one gradient less a step."""
+    similarity: str | None = None
+    """Sim: `cosine`, `squared_cosine`, `hinge`, `squared_hinge`, `soft_hinge`, `euclid`, `angle`, `projection`,
+    `projection_energy`, `retain_projection`, `inner_product`, `squared_inner_product`, or `my_module:MySimilarity`;
+    `none` is β = 0 and needs one gradient less a step."""
     margin: Annotated[float, Range(ge=-1, le=1)] | None = None
-    """`squared_hinge`: the cosine up to which gradients count as not in conflict."""
-    retain_direction: Literal["fresh", "last"] | None = None
+    """Of the hinges: the cosine up to which gradients count as not in conflict."""
+    temperature: Annotated[float, Range(gt=0)] | None = None
+    """`soft_hinge`: width of its corner, in units of the cosine."""
+    smoothing: Annotated[float, Range(gt=0, lt=1)] | None = None
+    """`euclid`, `angle`: what keeps their slopes finite."""
+    blocks: Literal["whole", "layer", "tensor"] | None = None
+    """Whether the similarity is that of whole gradients, or is taken by layer or tensor."""
+    block_weights: Literal["size", "sum"] | None = None
+    """Whether blocks count by their size or each as one."""
+    retain_direction: Literal["fresh", "last", "held"] | None = None
     """Against what conflict is looked for: the retain gradient of the step's own batch (one gradient more), or that
-    of the last outer step, so that rounds without conflict need no more than two gradients."""
+    of the last outer step, so that rounds without conflict need no more than two gradients; `held` takes the last
+    one for the similarity term as well, as a constant."""
     beta: Annotated[float, Range(ge=0)] | None = None
     """β; relative: the similarity term's share of the forget gradient."""
     rho: Annotated[float, Range(ge=0)] | None = None
     """ρ; relative: the penalty's share of the retain gradient."""
     rho_growth: Annotated[float, Range(ge=1)] | None = None
-    """γ of ρ ← γρ after each round; 1 is constant."""
+    """γ of ρ ← γρ after each round; 1 is constant. Of `adaptive`: the factor up or down."""
+    rho_schedule: Literal["constant", "geometric", "polynomial", "adaptive", "augmented_lagrangian"] | None = None
+    """How ρ goes on: by γ, by a power, up and down with what a round did, or not at all while multipliers of ∇Φ = 0
+    grow in its place (`augmented_lagrangian`)."""
+    rho_power: Annotated[float, Range(ge=0, le=8)] | None = None
+    """`polynomial`: p of ρ (1 + k)ᵖ."""
+    rho_matched: bool | None = None
+    """Whether step sizes fall as ρ grows; with `scale raw` only."""
     rho_max: Annotated[float, Range(ge=0)] | None = None
     """The largest ρ that growth may lead to."""
     rho_cap: bool | None = None
     """Whether ρ is held below 1/(2 η λ̂²), where the penalty is stable; with `sgd` only, whose η that is."""
+    undo_cap: bool | None = None
+    """Whether ρ is held below what would undo a round's own forgetting; with `sgd` only."""
     scale: Literal["raw", "relative"] | None = None
     """What β and ρ are measured in."""
     guard: bool | None = None
     """Whether the penalty may not undo forgetting."""
     step: Literal["full", "projected"] | None = None
     """`projected`: conflict is projected out of the inner step, without curvature and penalty."""
-    derivatives: Literal["exact", "finite_difference"] | None = None
-    """How curvature is computed."""
+    derivatives: Literal["exact", "finite_difference", "central", "secant", "gauss_newton"] | None = None
+    """How curvature is computed: exactly, by differences of gradients (forward, central, or forward with the penalty's
+    curvature from the last inner step), or without the network's own curvature (similarity term only)."""
+    penalty_derivatives: Literal["same", "finite_difference", "central", "secant"] | None = None
+    """How the penalty's curvature alone is computed."""
+    penalty_batches: Annotated[int, Range(ge=1, le=2)] | None = None
+    """2: the penalty's two factors are taken on independent batches, so that it does not also penalise noise."""
+    retain_curvature: bool | None = None
+    """Whether the similarity term has the retain loss's curvature; without it a product is saved."""
+    refresh_every: Annotated[int, Range(ge=1)] | None = None
+    """The similarity term is computed in every so many inner steps of a round, and held between."""
+    curvature_share: Annotated[float, Range(gt=0, le=1)] | None = None
+    """Share of each batch from which curvature is taken."""
     inner_steps: Annotated[int, Range(ge=1)] | None = None
     """T, inner steps a round."""
     outer_steps: Annotated[int, Range(ge=1)] | None = None
     """Outer steps a round; they share one step size."""
-    optimiser: Literal["adamw", "sgd"] | None = None
-    """The preconditioner of both loops."""
+    optimiser: str | None = None
+    """Of both loops: `adamw`, `sgd` (the paper), `sign`, or a class of torch.optim as torch spells it (`RMSprop`)."""
     optimiser_states: Literal["one", "two"] | None = None
-    """One second moment for both loops, or one each."""
+    """One second moment for both loops, or one each; torch's optimisers need `two`."""
     base: Literal["sequential", "anchored", "literal"] | None = None
     """Where the outer step sets out from: where the inner steps ended; or, `anchored`, where the round began, with the
     gradients of where the inner steps ended. (`literal`, base and gradients where the round began, is refused.)"""
@@ -144,7 +175,8 @@ class OFMU(Method):
             """The paper's L_f is raised; an objective, as every loss of this package, is lowered."""
             return -objective(rows, batch)
 
-        return Rounds(Losses(task, L_f, per, halves=settings.debias == "halves"), settings)
+        halves, share = settings.debias == "halves", settings.curvature_share
+        return Rounds(Losses(task, L_f, per, halves=halves, curvature_share=share), settings)
 
 
 NEUTRAL: dict[str, Any] = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}

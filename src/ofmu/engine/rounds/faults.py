@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import torch
+
+from ofmu.engine.optimiser import TwoSided
+from ofmu.engine.rounds.phi import similarity_of
 from ofmu.engine.rounds.settings import Settings
 from ofmu.errors import InputError
 
 
-def check(settings: Settings, world: int) -> None:
+def check(s: Settings, world: int) -> None:
     """Raise for the first fault, and say what to do about it.
 
     Args:
-        settings: of the run.
+        s: of the run.
         world: number of processes.
 
     Raises:
         InputError: one line, with the options as users know them.
     """
-    for fault, words in _faults(settings, world):
+    if s.decorrelates:
+        similarity_of(s)
+    TwoSided({"one": torch.zeros(1)}, kind=s.optimiser, states=s.optimiser_states)  # kinds that cannot be raise
+    for fault, words in _faults(s, world):
         if fault:
             raise InputError(words)
 
 
 def _faults(s: Settings, world: int) -> list[tuple[bool, str]]:
-    exact = s.derivatives == "exact"
+    exact, multipliers = s.derivatives == "exact", s.penalises and s.rho_schedule == "augmented_lagrangian"
     return [
         (
             s.base == "literal",
@@ -35,6 +42,52 @@ def _faults(s: Settings, world: int) -> list[tuple[bool, str]]:
             "the inner steps; use base sequential",
         ),
         (exact and world > 1, "derivatives exact works in one process only; use finite_difference for several"),
+        (
+            s.derivatives == "gauss_newton" and world > 1,
+            "derivatives gauss_newton works in one process only; use finite_difference for several",
+        ),
+        (
+            s.penalises and s.along == "gauss_newton",
+            f"derivatives gauss_newton drop the sign that tells forgetting from remembering, but rho is {s.rho:g}: "
+            "give penalty_derivatives finite_difference or secant with it, or rho 0",
+        ),
+        (
+            s.secant and s.outer_steps > 1,
+            f"derivatives secant know the curvature at the last inner step's batch, but outer_steps is "
+            f"{s.outer_steps}: the others have fresh batches; use finite_difference",
+        ),
+        (
+            s.secant and s.penalty_batches > 1,
+            "derivatives secant know the curvature at the last inner step's batch, but penalty_batches 2 needs that "
+            "of a fresh one; use finite_difference",
+        ),
+        (
+            s.secant and multipliers,
+            "derivatives secant know the curvature along the inner step only, but rho_schedule augmented_lagrangian "
+            "needs it along the multipliers too; use finite_difference",
+        ),
+        (
+            s.secant and s.sam_radius > 0,
+            "derivatives secant compare ∇Φ at both ends of an inner step, but sam_radius takes it elsewhere; "
+            "use finite_difference",
+        ),
+        (
+            s.secant and s.optimiser not in ("sgd", "adamw"),
+            f"derivatives secant follow a step along ∇Φ, which optimiser {s.optimiser} does not take; use sgd or adamw",
+        ),
+        (
+            exact and s.curvature_share < 1,
+            "curvature_share below 1 is for differences of gradients; use derivatives finite_difference",
+        ),
+        (
+            s.rho_matched and s.scale == "relative",
+            "rho_matched belongs to scale raw: a relative rho is a share of the retain gradient, and its step does "
+            "not grow with it",
+        ),
+        (
+            s.undo_cap and s.optimiser != "sgd",
+            f"undo_cap speaks of plain steps, but the optimiser is {s.optimiser}; use sgd",
+        ),
         (
             s.debias == "halves" and (exact or world > 1),
             "debias halves needs gradients by finite_difference in one process; use moving",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ofmu.core.problem import Problem
@@ -27,12 +28,14 @@ class Losses:
         forget: L_f of each example or token.
         per: what the mean of L_f is over.
         halves: evaluate each batch in two parts at least.
+        curvature_share: share of each batch from which curvature is taken, 0 < s ≤ 1.
     """
 
     task: Task
     forget: Values
     per: Reduction
     halves: bool = False
+    curvature_share: float = 1.0
 
     def draw(self) -> Pair:
         """The losses on the next two batches."""
@@ -47,4 +50,15 @@ class Losses:
 
     def problem(self, pair: Pair) -> Problem:
         """What the core sees of them."""
-        return Problem(self.task.parameters, pair.forget, pair.retain, dict(self.task.model.named_buffers()))
+        part = None if self.curvature_share == 1 else self._part(pair)
+        return Problem(self.task.parameters, pair.forget, pair.retain, dict(self.task.model.named_buffers()), part)
+
+    def _part(self, pair: Pair) -> Problem:
+        """The same losses on the first examples of each batch."""
+
+        def first(draw: Draw) -> Draw:
+            return Draw(draw.data, draw.indices[: math.ceil(self.curvature_share * len(draw.indices))])
+
+        forget = self._loss(self.forget, first(pair.forget.draw), self.per)
+        retain = self._loss(lambda rows, _: nll(rows), first(pair.retain.draw), "tokens")
+        return Problem(self.task.parameters, forget, retain, dict(self.task.model.named_buffers()))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ofmu.core import phi as core
 from ofmu.core.ascent import Inner, finite_norm, inner
 from ofmu.core.derivatives import Derivatives
-from ofmu.core.similarity import Cosine, Similarity, SquaredHinge
-from ofmu.core.similarity import make as make_similarity
+from ofmu.core.similarity import Similarity, make
 from ofmu.core.vector import Vector
+from ofmu.engine.rounds import cost
 from ofmu.engine.rounds.losses import Losses, Pair
 from ofmu.engine.rounds.settings import Settings
 from ofmu.engine.weighted_sum import TINY
@@ -28,64 +27,75 @@ class Phi:
 
     def __init__(self, losses: Losses, derivatives: Derivatives, settings: Settings):
         self._losses, self._derivatives, self._settings = losses, derivatives, settings
-        self._similarity = _similarity(settings) if settings.decorrelates else None
+        self._similarity = similarity_of(settings) if settings.decorrelates else None
         self._scale = 0.0  # the largest ‖∇L_f‖ of the run so far, for the ε of (9)
         self._epsilon_of: float | None = None
         self._held: float | None = None  # β of the round, once a step has found it
+        self._fresh: Inner | None = None  # whose similarity term may be used again (C5)
+        self._step = 0  # inner steps of the round so far
         self.last_retain: Vector | None = None
-        """∇L_r of the last outer step, where conflict is looked for against that."""
+        """∇L_r of the last outer step, where one is kept."""
 
     def begin_round(self) -> None:
         """β and ε may be found anew; they are held until the next round begins, so that Φ is a function (50)."""
-        self._held = None
+        self._held, self._fresh, self._step = None, None, 0
         self._epsilon_of = self._scale if self._settings.scale == "relative" and self._scale > 0 else None
 
     def gradient(self, pair: Pair) -> Inner:
-        """∇Φ at the current parameters; the retain gradient is computed only where it can have a say."""
+        """∇Φ at the current parameters, for the next inner step of the round."""
+        held = None if cost.is_due(self._settings, self._step) else self._fresh
+        self._step += 1
+        seen = self._at(pair, held)
+        if held is None:
+            self._fresh = seen
+        self._scale = max(self._scale, seen.a)
+        return seen
+
+    def _at(self, pair: Pair, held: Inner | None) -> Inner:
+        """∇Φ; the retain gradient is computed only where it can have a say."""
         if self._settings.step == "projected":
-            return self._plain(self._derivatives.gradient(pair.forget), self._derivatives.gradient(pair.retain))
+            return _plain(self._derivatives.gradient(pair.forget), self._derivatives.gradient(pair.retain))
         if self._similarity is None:
-            return self._plain(self._derivatives.gradient(pair.forget), Vector())
-        if self._settings.looks_before and self.last_retain is not None:
+            return _plain(self._derivatives.gradient(pair.forget), Vector())
+        if held is not None and not held.active:
+            return _plain(self._derivatives.gradient(pair.forget), held.g_r)
+        if held is None and self._settings.looks_before and self.last_retain is not None:
             g_f = self._derivatives.gradient(pair.forget)
             if not self._similarity.slope(g_f, self.last_retain).active:
-                return self._plain(g_f, self.last_retain)
-        with self.counting_products(2.0):
-            seen = inner(self._losses.problem(pair), self.phi(), self._derivatives)
-        self._scale = max(self._scale, seen.a)
+                return _plain(g_f, self.last_retain)
+        meter = self._losses.task.meter
+        before = meter.gradients
+        seen = inner(
+            self._losses.problem(pair), self.phi(), self._derivatives, held=held, retain=self.retain_taken_as_constant
+        )
+        if held is None:
+            meter.extra_gradients += cost.exact_products(self._settings, seen.active, meter.gradients - before)
         if seen.active:
             self._held = seen.beta
         return seen
 
+    @property
+    def retain_taken_as_constant(self) -> Vector | None:
+        """The last outer step's ∇L_r, where that stands for the step's own in the similarity term."""
+        held = self._settings.retain_direction == "held" and self._similarity is not None
+        return self.last_retain if held else None
+
     def phi(self) -> core.Phi:
         """Φ as the core takes it, β and ε as they stand in the round."""
-        relative = self._settings.scale == "relative"
-        held = self._held is not None
-        own = self._settings.beta if self._similarity is not None else 0.0
+        settings = self._settings
+        own = settings.beta if self._similarity is not None else 0.0
         return core.Phi(
             beta=own if self._held is None else self._held,
-            similarity=self._similarity or Cosine(),
-            scale="raw" if held else self._settings.scale,
+            similarity=self._similarity or "cosine",
+            scale=settings.scale if self._held is None else "raw",
             reference_scale=self._epsilon_of,
-            trust=1.0 if relative else None,
+            trust=1.0 if settings.scale == "relative" else None,
+            retain_curvature=settings.retain_curvature,
         )
 
-    def _plain(self, g_f: Vector, g_r: Vector) -> Inner:
-        """∇Φ = g_f: no similarity term, or one that is inactive."""
-        a = finite_norm(g_f, "forget")
-        self._scale = max(self._scale, a)
-        b = finite_norm(g_r, "retain") if g_r else 0.0
-        c = g_f.dot(g_r).item() / (a * b) if a * b > TINY else 0.0
-        return Inner(g_f, g_f, g_r, a, b, c, 0.0, 0.0, False)
-
-    @contextmanager
-    def counting_products(self, factor: float) -> Iterator[None]:
-        """Exact products cost what no closure sees: `factor` times the gradients inside (6 and 18 in all)."""
-        meter = self._losses.task.meter
-        before = meter.gradient_examples
-        yield
-        if self._settings.derivatives == "exact" and self._similarity is not None:
-            meter.extra_gradients += factor * (meter.gradient_examples - before) / meter.batch_size
+    def as_in(self, step: Inner) -> core.Phi:
+        """The same function that an inner step ascended: without a similarity term if that was inactive."""
+        return self.phi() if step.active else replace(self.phi(), beta=0.0, scale="raw")
 
     def state_dict(self) -> dict[str, Any]:
         """The scale of ε and the last retain gradient (taken between rounds)."""
@@ -98,7 +108,25 @@ class Phi:
         self._scale, self.last_retain = state["scale"], None if last is None else Vector(last)
 
 
-def _similarity(settings: Settings) -> Similarity:
-    if settings.similarity == "squared_hinge":
-        return SquaredHinge(settings.margin)
-    return make_similarity(settings.similarity)
+def similarity_of(settings: Settings) -> Similarity:
+    """The similarity that the options describe.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    return make(
+        settings.similarity,
+        blocks=settings.blocks,
+        weights=settings.block_weights,
+        margin=settings.margin,
+        temperature=settings.temperature,
+        smoothing=settings.smoothing,
+    )
+
+
+def _plain(g_f: Vector, g_r: Vector) -> Inner:
+    """∇Φ = g_f: no similarity term, or one that is inactive."""
+    a = finite_norm(g_f, "forget")
+    b = finite_norm(g_r, "retain") if g_r else 0.0
+    c = g_f.dot(g_r).item() / (a * b) if a * b > TINY else 0.0
+    return Inner(g_f, g_f, g_r, a, b, c, 0.0, 0.0, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ofmu.core.ascent import Inner
@@ -22,6 +23,15 @@ from ofmu.engine.rounds.sample import Sample
 from ofmu.engine.rounds.settings import Settings
 from ofmu.engine.rounds.shapings import shapings_of
 from ofmu.engine.rounds.trust import Region
+
+
+@dataclass(frozen=True)
+class _Ascent:
+    """An inner step that was taken."""
+
+    pair: Pair
+    seen: Inner
+    weight: Weight
 
 
 class Rounds(Process):
@@ -51,22 +61,25 @@ class Rounds(Process):
 
     def step(self) -> StepRecord:
         """One round; the last inner step and the first outer one share their batches."""
-        lr, settings = self._task.pace.now(), self._settings
+        settings = self._settings
         begun = self._begin_round()
+        lr = self._task.pace.now() * self._descent.begin_round()
 
-        pair, seen, weight = self._inner_step(lr)
+        first = step = self._inner_step(lr)
+        self._descent.renew_multipliers(first.seen)
         for _ in range(settings.inner_steps - 1):
-            pair, seen, weight = self._inner_step(lr)
+            step = self._inner_step(lr)
 
-        descent = self._outer_step(pair, lr, begun if settings.base == "anchored" else None)
+        descent = self._outer_step(step.pair, lr, step, begun if settings.base == "anchored" else None)
         for _ in range(settings.outer_steps - 1):
-            descent = self._outer_step(self._losses.draw(), lr)
+            descent = self._outer_step(self._losses.draw(), lr, step)
+        self._descent.learn(first.seen, descent, lr)
 
         return record(
-            pair,
-            seen,
+            step.pair,
+            step.seen,
             descent,
-            weight,
+            step.weight,
             measured=self._measured.lambda_eff(),
             debiased=self._conflict.cosine(),
             kept=begun.keep() if begun is not None else None,
@@ -80,7 +93,7 @@ class Rounds(Process):
             return None
         return Region(self._task, settings.trust_region or None, settings.trust_of)
 
-    def _inner_step(self, lr: float) -> tuple[Pair, Inner, Weight]:
+    def _inner_step(self, lr: float) -> _Ascent:
         """θ ← θ + (λ_eff η/T) P ∇Φ on fresh batches."""
         pair = self._losses.draw()
         seen = self._direction(pair)
@@ -88,7 +101,7 @@ class Rounds(Process):
         self._task.before_edit()
         with self._measured.step("forget", seen.gradient):
             self._optimiser.ascend(seen.gradient, lr, weight.lambda_eff, 1 / self._settings.inner_steps)
-        return pair, seen, weight
+        return _Ascent(pair, seen, weight)
 
     def _direction(self, pair: Pair) -> Inner:
         """∇Φ at its place, shaped for the step."""
@@ -100,10 +113,12 @@ class Rounds(Process):
             seen = shaping.shaped(seen)
         return seen
 
-    def _outer_step(self, pair: Pair, lr: float, anchor: Region | None = None) -> Outer:
+    def _outer_step(self, pair: Pair, lr: float, step: _Ascent, anchor: Region | None = None) -> Outer:
         """θ ← θ − η P ∇F, from the anchor if there is one; the outer steps of a round share one step size."""
         self._conflict.watch("retain", pair)
-        descent = self._descent.gradient(pair, lr)
+        weight = step.weight.lambda_eff
+        inner_lr = lr * weight / self._settings.inner_steps
+        descent = self._descent.gradient(pair, lr, weight, (step.seen, inner_lr))
         self._conflict.see("retain", retain_gradient(descent))
         if anchor is not None:
             anchor.back()
@@ -127,6 +142,7 @@ class Rounds(Process):
             "priority": self._priority.state_dict(),
             "derivatives": self._derivatives.state_dict(),
             **self._phi.state_dict(),
+            "descent": self._descent.state_dict(),
             "place": self._place.state_dict(),
             "shapings": [shaping.state_dict() for shaping in self._shapings],
             "conflict": self._conflict.state_dict(),
@@ -139,6 +155,7 @@ class Rounds(Process):
         self._priority.load_state_dict(state["priority"])
         self._derivatives.load_state_dict(state["derivatives"])
         self._phi.load_state_dict(state)
+        self._descent.load_state_dict(state["descent"])
         self._place.load_state_dict(state["place"])
         for shaping, held in zip(self._shapings, state["shapings"], strict=True):
             shaping.load_state_dict(held)

@@ -7,6 +7,9 @@ from typing import Literal
 
 from ofmu.engine.objective import Objective
 
+Way = Literal["exact", "finite_difference", "central", "secant", "gauss_newton"]
+"""To differentiate; ``ofmu.core.derivatives`` says what each is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -19,9 +22,9 @@ class Settings:
     lambda_eff: float
     balance: Literal["adaptive", "fixed"]
     retain_band: float
-    similarity: Literal["none", "cosine", "squared_cosine", "squared_hinge"]
+    similarity: str
     margin: float
-    retain_direction: Literal["fresh", "last"]
+    retain_direction: Literal["fresh", "last", "held"]
     beta: float
     rho: float
     rho_growth: float
@@ -30,17 +33,30 @@ class Settings:
     scale: Literal["raw", "relative"]
     guard: bool
     step: Literal["full", "projected"]
-    derivatives: Literal["exact", "finite_difference"]
+    derivatives: Way
     inner_steps: int
     outer_steps: int
-    optimiser: Literal["adamw", "sgd"]
+    optimiser: str
     optimiser_states: Literal["one", "two"]
+    priority: str | float = "none"
+    temperature: float = 0.1
+    smoothing: float = 1e-2
+    blocks: Literal["whole", "layer", "tensor"] = "whole"
+    block_weights: Literal["size", "sum"] = "size"
+    retain_curvature: bool = True
+    refresh_every: int = 1
+    curvature_share: float = 1.0
+    rho_schedule: Literal["constant", "geometric", "polynomial", "adaptive", "augmented_lagrangian"] = "geometric"
+    rho_power: float = 1.0
+    rho_matched: bool = False
+    undo_cap: bool = False
+    penalty_derivatives: Literal["same", "finite_difference", "central", "secant"] = "same"
+    penalty_batches: int = 1
     base: Literal["sequential", "anchored", "literal"] = "sequential"
     sam_radius: float = 0.0
     sam_of: Literal["whole", "matrix"] = "whole"
     trust_region: float = 0.0
     trust_of: Literal["whole", "matrix"] = "whole"
-    priority: str | float = "none"
     debias: Literal["moving", "halves", "off"] = "moving"
 
     @property
@@ -54,11 +70,26 @@ class Settings:
         return self.step == "full" and self.rho > 0
 
     @property
+    def may_rest(self) -> bool:
+        """Whether the similarity is inactive, and its curvature saved, where the gradients are not in conflict."""
+        return self.similarity in ("hinge", "squared_hinge")
+
+    @property
     def holds_retain(self) -> bool:
         """Whether the retain gradient of the last outer step is kept."""
-        return self.retain_direction == "last" or self.priority != "none"
+        return self.retain_direction != "fresh" or self.priority != "none"
 
     @property
     def looks_before(self) -> bool:
         """Whether a look at the last retain gradient may spare the similarity term: others are always active."""
-        return self.retain_direction == "last" and self.similarity == "squared_hinge"
+        return self.retain_direction != "fresh" and self.may_rest
+
+    @property
+    def along(self) -> Way:
+        """How the curvature of Φ in the penalty is computed."""
+        return self.derivatives if self.penalty_derivatives == "same" else self.penalty_derivatives
+
+    @property
+    def secant(self) -> bool:
+        """Whether it comes from the last inner step."""
+        return self.penalises and self.along == "secant"

@@ -105,12 +105,12 @@ def test_halves_are_those_of_the_batch_itself(part_size: int, ranks: Processes) 
     halves: dict[Side, list[Vector]] = {}
     sizes: list[tuple[Side, Any]] = [("forget", pair.forget), ("retain", pair.retain)]
     for side, loss in sizes:
-        indices = loss._draw.indices
+        indices = loss.draw.indices
         cut = {5: 3, 2: 2, 1: 2}[part_size]  # of one part two are made, of three and two examples
         parts = (indices[:cut], indices[cut:])
         halves[side] = [
             other.derivatives().gradient(
-                other.loss(lambda rows, _: nll(rows), type(loss._draw)(loss._draw.data, p), "tokens")
+                other.loss(lambda rows, _: nll(rows), type(loss.draw)(loss.draw.data, p), "tokens")
             )
             for p in parts
         ]

@@ -15,7 +15,6 @@ from ofmu.engine.rounds.losses import Losses
 from ofmu.engine.rounds.places import Sharp, visited
 from ofmu.engine.rounds.trust import Region
 from ofmu.engine.task import Task
-from ofmu.errors import InputError
 from ofmu.losses import nll
 from ofmu.methods.ofmu import OFMU
 from smooth import smooth
@@ -157,18 +156,3 @@ def test_a_way_within_the_region_is_left_as_it_is(ranks: Processes) -> None:
     there = theta_of(task)
     assert region.keep() == 1.0
     assert all(torch.equal(there[name], p) for name, p in task.parameters.items())
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"base": "literal"}, "inner steps have no effect"),
-        ({"base": "anchored", "outer_steps": 2}, "base anchored has one outer step, but outer_steps is 2"),
-        ({"derivatives": "exact", "debias": "halves"}, "debias halves needs gradients by finite_difference"),
-        ({"priority": "forgot"}, r"method.priority is 'forgot', but must be one of .* or a number > 0"),
-        ({"priority": "-1"}, "but must be one of"),
-    ],
-)
-def test_options_that_exclude_each_other_are_refused(options: dict[str, Any], words: str, ranks: Processes) -> None:
-    with pytest.raises(InputError, match=words):
-        OFMU(**options).check(task_of(ranks))
