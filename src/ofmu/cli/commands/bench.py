@@ -18,6 +18,7 @@ from ofmu.errors import unknown
 BENCHMARKS = {
     "tofu": "What language models still know of fictitious authors, in the public tables.",
     "evaluation": "How much faster measuring is than computing each metric in a pass of its own.",
+    "convergence": "The theory run on problems with a known answer: rates, thresholds, schedules.",
     "ulira": "Can single unlearned images be told from images never seen? Many small models on digits.",
     "klom": "How far unlearned models are from retrained ones, image by image. Many small models on digits.",
 }
