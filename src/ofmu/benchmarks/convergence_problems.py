@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
+from torch.autograd.functional import hessian
 from torch.nn import functional as F
 
 from ofmu.core import Problem
@@ -22,6 +24,8 @@ FORGET, RETAIN = 20, 150
 DECAY = 1e-2
 """Weight of ½‖θ‖² in L_r of the two problems on digits."""
 HIDDEN = 8
+SIZES = [64 * HIDDEN, HIDDEN, HIDDEN * 10, 10]
+"""Of the network's weights and biases, in order."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def logistic() -> Known:
 
     L_f = −CE(uniform, p) on the former; its maximum −log 10 is reached on the subspace X_f W = 0 (up to what is the
     same for all classes), L_r = CE + ½ 10⁻²‖W‖² on the latter. So the solution is L_r's minimum over W = N Z, N a basis
-    of the null space of X_f: an unconstrained strictly convex problem, solved here by Newton's method.
+    of the null space of X_f: an unconstrained strictly convex problem, solved here by L-BFGS and Newton steps.
     """
     x_f, x_r, y = _digits()
     shape = (64, 10)
@@ -140,13 +144,13 @@ def logistic() -> Known:
         return retain((free @ z.view(-1, 10)).flatten())
 
     zero = torch.zeros(640, dtype=torch.float64)
-    solution = (free @ _newton(along, zero[: 10 * free.shape[1]]).view(-1, 10)).flatten()
+    solution = (free @ _lowest(along, zero[: 10 * free.shape[1]]).view(-1, 10)).flatten()
     steepest = 0.5 * float(torch.linalg.matrix_norm(x_r, 2)) ** 2 / RETAIN
     return Known(
         name="logistic regression, digits",
         forget=forget,
         retain=retain,
-        start=_newton(trained, zero),
+        start=descended(trained, zero, steps=500),
         solution=solution,
         highest=-math.log(10),
         phi_smoothness=0.5 * float(singular.S[0]) ** 2 / FORGET,
@@ -157,24 +161,14 @@ def logistic() -> Known:
 def network(seed: int = 0) -> Known:
     """As :func:`logistic`, with a layer of eight tanh units in between; not convex, and with no known solution."""
     x_f, x_r, y = _digits()
-    sizes = [64 * HIDDEN, HIDDEN, HIDDEN * 10, 10]
-    g = torch.Generator().manual_seed(seed)
-    start = torch.randn(sum(sizes), generator=g, dtype=torch.float64) / 4
-
-    def logits(t: Tensor, x: Tensor) -> Tensor:
-        w1, b1, w2, b2 = t.split(sizes)
-        return (x @ w1.view(64, HIDDEN) + b1).tanh() @ w2.view(HIDDEN, 10) + b2
 
     def forget(t: Tensor) -> Tensor:
-        return F.log_softmax(logits(t, x_f), dim=1).mean()
+        return F.log_softmax(_logits(t, x_f), dim=1).mean()
 
     def retain(t: Tensor) -> Tensor:
-        return F.cross_entropy(logits(t, x_r), y[FORGET:]) + DECAY / 2 * (t @ t)
+        return F.cross_entropy(_logits(t, x_r), y[FORGET:]) + DECAY / 2 * (t @ t)
 
-    def trained(t: Tensor) -> Tensor:
-        return retain(t) + F.cross_entropy(logits(t, x_f), y[:FORGET])
-
-    start = descended(trained, start, steps=300)
+    start = descended(lambda t: retain(t) + F.cross_entropy(_logits(t, x_f), y[:FORGET]), _first_weights(seed), 300)
     return Known(
         name="network, digits",
         forget=forget,
@@ -187,23 +181,57 @@ def network(seed: int = 0) -> Known:
     )
 
 
+def single_image(seed: int, image: int) -> tuple[Problem, Callable[[], float], Callable[[], float]]:
+    """The network, trained on all images, and one of them to forget by its likelihood; the retain set is kept.
+
+    Args:
+        seed: of the first weights.
+        image: 0 … ``FORGET`` − 1.
+
+    Returns:
+        The problem, and the two losses as numbers at its current parameters.
+    """
+    x_f, x_r, y = _digits()
+    theta = _trained(seed).clone().requires_grad_()
+
+    def forget() -> Tensor:
+        return F.cross_entropy(_logits(theta, x_f[image : image + 1]), y[image : image + 1])
+
+    def retain() -> Tensor:
+        return F.cross_entropy(_logits(theta, x_r), y[FORGET:])
+
+    return Problem({"theta": theta}, forget, retain), lambda: float(forget().detach()), lambda: float(retain().detach())
+
+
+@cache
+def _trained(seed: int) -> Tensor:
+    x_f, x_r, y = _digits()
+    x = torch.cat([x_f, x_r])
+    return descended(lambda t: F.cross_entropy(_logits(t, x), y) + 1e-3 / 2 * (t @ t), _first_weights(seed), 300)
+
+
+def _first_weights(seed: int) -> Tensor:
+    return torch.randn(sum(SIZES), generator=torch.Generator().manual_seed(seed), dtype=torch.float64) / 4
+
+
+def _logits(t: Tensor, x: Tensor) -> Tensor:
+    w1, b1, w2, b2 = t.split(SIZES)
+    return (x @ w1.view(64, HIDDEN) + b1).tanh() @ w2.view(HIDDEN, 10) + b2
+
+
 def all_problems() -> list[Known]:
     """The four, in the order of the tables."""
     return [quadratic(flat=False), quadratic(flat=True), logistic(), network()]
 
 
-def _newton(loss: Flat, start: Tensor, steps: int = 30) -> Tensor:
-    """The minimum of a strictly convex function, by damped Newton steps with dense Hessians."""
-    theta = start.clone()
-    for _ in range(steps):
-        gradient = torch.func.grad(loss)(theta)
-        step = torch.linalg.solve(torch.func.hessian(loss)(theta), gradient)
-        size = 1.0
-        while size > 1e-9 and loss(theta - size * step) > loss(theta) - 0.25 * size * (gradient @ step):
-            size /= 2
-        theta = theta - size * step
-        if float(gradient.norm()) < 1e-12:
+def _lowest(loss: Flat, start: Tensor) -> Tensor:
+    """The minimum of a strictly convex function: L-BFGS, then Newton steps with dense Hessians."""
+    theta = descended(loss, start, steps=500)
+    for _ in range(4):
+        gradient = _gradient(loss, theta)
+        if float(gradient.norm()) < 1e-13:
             break
+        theta = theta - torch.linalg.solve(hessian(loss, theta), gradient)
     return theta
 
 
@@ -222,5 +250,10 @@ def descended(loss: Flat, start: Tensor, steps: int) -> Tensor:
     return theta.detach()
 
 
+def _gradient(loss: Flat, theta: Tensor) -> Tensor:
+    theta = theta.detach().requires_grad_()
+    return torch.autograd.grad(loss(theta), theta)[0]
+
+
 def _curvature(loss: Flat, theta: Tensor) -> float:
-    return float(torch.linalg.matrix_norm(torch.func.hessian(loss)(theta), 2))
+    return float(torch.linalg.matrix_norm(hessian(loss, theta), 2))

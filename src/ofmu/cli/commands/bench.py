@@ -19,6 +19,7 @@ BENCHMARKS = {
     "tofu": "What language models still know of fictitious authors, in the public tables.",
     "evaluation": "How much faster measuring is than computing each metric in a pass of its own.",
     "convergence": "The theory run on problems with a known answer: rates, thresholds, schedules.",
+    "coupling": "Does what is hard to forget cost more of the rest? Single digits, a small network.",
     "ulira": "Can single unlearned images be told from images never seen? Many small models on digits.",
     "klom": "How far unlearned models are from retrained ones, image by image. Many small models on digits.",
 }
