@@ -13,6 +13,7 @@ from ofmu.ranges import Range
 if TYPE_CHECKING:
     from ofmu.engine.forward import Encoded
     from ofmu.engine.task import Task
+    from ofmu.models.loaded import Loaded
 
 SIDES = ("forget", "retain")
 
@@ -68,15 +69,12 @@ def task_of(subject: Subject) -> Iterator[Task]:
         torch.manual_seed(subject.seed)
         loaded = _loaded(subject)
         if subject.attention == "eager":
-            loaded.model.set_attn_implementation("eager")
+            model: Any = loaded.model
+            model.set_attn_implementation("eager")
         if subject.lora:
             loaded = add_lora(loaded, subject.lora)
-        data: dict[str, Encoded] = {
-            name: _texts(subject, name, loaded.model.config.vocab_size)
-            if loaded.modality == "text"
-            else _images(subject, name)
-            for name in SIDES
-        }
+        make = _texts if loaded.modality == "text" else _images
+        data = {name: make(subject, name, loaded) for name in SIDES}
         model = ranks.place(loaded.model.eval())
         everything = tuple(range(subject.batch))
         yield Task(
@@ -94,7 +92,7 @@ def task_of(subject: Subject) -> Iterator[Task]:
         )
 
 
-def _loaded(subject: Subject) -> Any:
+def _loaded(subject: Subject) -> Loaded:
     from ofmu.models.in_memory import load_in_memory
     from ofmu.models.loading import load
     from ofmu.models.resnet import CifarResNetConfig, CifarResNetForImageClassification
@@ -121,12 +119,13 @@ def _loaded(subject: Subject) -> Any:
     )
 
 
-def _texts(subject: Subject, name: str, vocabulary: int) -> Encoded:
+def _texts(subject: Subject, name: str, loaded: Loaded) -> Encoded:
     """A batch of random tokens."""
     import numpy as np
 
     from ofmu.data.tokens import TokenSet
 
+    vocabulary = int(vars(loaded.model.config)["vocab_size"])
     draw = np.random.Generator(np.random.Philox([subject.seed, SIDES.index(name)]))
     shape = (subject.batch, subject.sequence)
     scored = np.ones(shape, dtype=bool)
@@ -143,8 +142,8 @@ def _texts(subject: Subject, name: str, vocabulary: int) -> Encoded:
     )
 
 
-def _images(subject: Subject, name: str) -> Encoded:
-    """A batch of random 32 × 32 pictures of ten classes."""
+def _images(subject: Subject, name: str, loaded: Loaded) -> Encoded:
+    """A batch of random 32 × 32 pictures."""
     import numpy as np
 
     from ofmu.data.examples import ImageExamples
@@ -153,6 +152,6 @@ def _images(subject: Subject, name: str) -> Encoded:
     draw = np.random.Generator(np.random.Philox([subject.seed, SIDES.index(name)]))
     ids = tuple(f"{name}-{n}" for n in range(subject.batch))
     pixels = draw.integers(0, 256, size=(subject.batch, 32, 32, 3), dtype=np.uint8)
-    labels = draw.integers(0, 10, size=subject.batch)
+    labels = draw.integers(0, loaded.num_classes or 10, size=subject.batch)
     examples = ImageExamples(ids, ids, pixels, labels, None, name)
-    return encode_images(examples, Normalise((0.5,) * 3, (0.25,) * 3), num_classes=10)
+    return encode_images(examples, Normalise((0.5,) * 3, (0.25,) * 3), num_classes=loaded.num_classes or 10)

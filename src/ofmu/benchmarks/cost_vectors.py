@@ -1,4 +1,4 @@
-"""Vectors of the model's size that are alive at once: counted and listed while something runs, operation by operation."""
+"""Vectors of the model's size that are alive at once: counted and listed, operation by operation, while a step runs."""
 
 from __future__ import annotations
 

@@ -103,17 +103,20 @@ def ascend(
 
     curved = problem if problem.part is None else problem.part
     D = derivatives.curvature(
-        curved.forget, s.p(*flat), at=g_f if whole else None, key="forget", differentiable=differentiable
+        curved.forget, s.along_p(*flat), at=g_f if whole else None, key="forget", differentiable=differentiable
     )
     if phi.retain_curvature and retain is None:
-        D = D + derivatives.curvature(
-            curved.retain, s.q(*flat), at=g_r if whole else None, key="retain", differentiable=differentiable
+        of_retain = derivatives.curvature(
+            curved.retain, s.along_q(*flat), at=g_r if whole else None, key="retain", differentiable=differentiable
         )
+        D = D.add_(of_retain) if derivatives.overwritable else D + of_retain
+        del of_retain  # a vector of the model's size
 
     norm_D = finite_norm(D, "similarity")
     beta = _absolute_beta(phi, a, norm_D)
     share = beta * norm_D / a if a > 0 else (math.inf if beta * norm_D > 0 else 0.0)
-    result = replace(result, gradient=g_f.plus(D, -beta), curvature=share, beta=beta, active=True)
+    w = D.mul_(-beta).add_(g_f) if derivatives.overwritable else g_f.plus(D, -beta)
+    result = replace(result, gradient=w, curvature=share, beta=beta, active=True)
     return result if differentiable else detached(result)
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ofmu.core.problem import Loss, check_parameters
-from ofmu.core.vector import Vector
+from ofmu.core.vector import Direction, Vector
 from ofmu.errors import InputError
 
 
@@ -29,6 +29,8 @@ class Derivatives(ABC):
         buffers: name → tensor put back after every evaluation.
     """
 
+    overwritable: bool = False
+    """Whether results share storage with nothing, so that whoever asked for them may write into them."""
     penalty: Literal["product", "secant", "refused"] = "product"
     """Where the curvature of Φ in the penalty comes from: a product, the inner trajectory (22), or nowhere."""
 
@@ -56,7 +58,7 @@ class Derivatives(ABC):
     def product(
         self,
         gradient: Callable[[], Vector],
-        direction: Vector,
+        direction: Direction,
         *,
         at: Vector | None = None,
         key: str = "",
@@ -80,7 +82,7 @@ class Derivatives(ABC):
         """
 
     def curvature(
-        self, loss: Loss, direction: Vector, *, at: Vector | None = None, key: str = "", differentiable: bool = False
+        self, loss: Loss, direction: Direction, *, at: Vector | None = None, key: str = "", differentiable: bool = False
     ) -> Vector:
         """H d of a loss, or what stands for its Hessian; arguments as of :meth:`product`, ``at`` being ∇loss."""
         return self.product(

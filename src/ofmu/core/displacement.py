@@ -9,7 +9,7 @@ from typing import Final, final
 import torch
 from torch import Tensor
 
-from ofmu.core.vector import Vector, number
+from ofmu.core.vector import Direction, Vector, number
 from ofmu.errors import InputError, RunError
 
 APPLIED: Final = 0.5
@@ -40,7 +40,7 @@ class Displacement:
         self._parameters = dict(parameters)
         self._before_edit = before_edit
         self._origin: Vector | None = None
-        self._shifts: list[tuple[Vector, float]] = []
+        self._shifts: list[tuple[Direction, float]] = []
 
     @property
     def size(self) -> float:
@@ -48,7 +48,7 @@ class Displacement:
         return number(Vector(self._parameters).detach().norm()) or 1.0
 
     @contextmanager
-    def along(self, direction: Vector, scale: float, *, measured: bool = False) -> Iterator[float]:
+    def along(self, direction: Direction, scale: float, *, measured: bool = False) -> Iterator[float]:
         """Inside, the parameters are displaced by scale · direction from where they were.
 
         Args:
@@ -77,7 +77,7 @@ class Displacement:
             if outermost:
                 self._origin = None
 
-    def _applied(self, before: Vector, direction: Vector, scale: float) -> float:
+    def _applied(self, before: Vector, direction: Direction, scale: float) -> float:
         moved = Vector(self._parameters).detach() - before
         applied = number(moved.dot(direction)) / number(direction.dot(direction))
         if not abs(applied - scale) <= APPLIED * abs(scale):

@@ -15,7 +15,7 @@ from ofmu.core.backend import Derivatives, scalar
 from ofmu.core.elementary import Elementary
 from ofmu.core.foreach import is_sharded
 from ofmu.core.problem import Loss, parts
-from ofmu.core.vector import Vector
+from ofmu.core.vector import Direction, Vector
 from ofmu.errors import InputError
 
 _BLOCKED = (
@@ -59,7 +59,7 @@ class Exact(Derivatives):
     def product(
         self,
         gradient: Callable[[], Vector],
-        direction: Vector,
+        direction: Direction,
         *,
         at: Vector | None = None,
         key: str = "",

@@ -13,7 +13,7 @@ from ofmu.core.backend import Derivatives, scalar
 from ofmu.core.displacement import Displacement
 from ofmu.core.problem import Loss, parts
 from ofmu.core.steps import NOISE, Steps
-from ofmu.core.vector import Vector, number
+from ofmu.core.vector import Direction, Vector, number
 from ofmu.errors import InputError, RunError
 
 ATTEMPTS: Final = 4
@@ -55,6 +55,7 @@ class FiniteDifference(Derivatives):
         before_edit: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(parameters, buffers)
+        self.overwritable = True
         self._displacement = Displacement(parameters, before_edit)
         if noise is not None and not 0 < noise < 1:
             raise InputError(f"noise is {noise:g}, but must be > 0 and < 1")
@@ -80,7 +81,7 @@ class FiniteDifference(Derivatives):
     def product(
         self,
         gradient: Callable[[], Vector],
-        direction: Vector,
+        direction: Direction,
         *,
         at: Vector | None = None,
         key: str = "",
@@ -107,7 +108,7 @@ class FiniteDifference(Derivatives):
         return quotient
 
     def discrepancy(
-        self, gradient: Callable[[], Vector], direction: Vector, *, at: Vector | None = None, key: str = ""
+        self, gradient: Callable[[], Vector], direction: Direction, *, at: Vector | None = None, key: str = ""
     ) -> float:
         """The self-check (21): ‖Δ(h) − Δ(h/2)‖/‖Δ(h/2)‖ of one product at the step now in use.
 
@@ -155,7 +156,13 @@ class FiniteDifference(Derivatives):
         self._steps.load_state_dict(state)
 
     def _first_quotient(
-        self, gradient: Callable[[], Vector], direction: Vector, size: float, at: Vector | None, key: str, share: float
+        self,
+        gradient: Callable[[], Vector],
+        direction: Direction,
+        size: float,
+        at: Vector | None,
+        key: str,
+        share: float,
     ) -> Vector:
         """A rough quotient, again at the step that it suggests, until the two agree."""
         h = self._steps.first(self._displacement.size)
@@ -172,7 +179,7 @@ class FiniteDifference(Derivatives):
     def _quotient(
         self,
         gradient: Callable[[], Vector],
-        direction: Vector,
+        direction: Direction,
         size: float,
         at: Vector | None,
         h: float,

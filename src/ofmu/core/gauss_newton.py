@@ -13,7 +13,7 @@ from ofmu.core.displacement import Displacement
 from ofmu.core.finite_difference import FiniteDifference
 from ofmu.core.problem import Loss, parts
 from ofmu.core.steps import NOISE, Steps
-from ofmu.core.vector import Vector, is_sharded, number
+from ofmu.core.vector import Direction, Vector, is_sharded, number
 from ofmu.errors import InputError
 
 
@@ -74,7 +74,7 @@ class GaussNewton(Derivatives):
         return self._first_order.gradient(loss)
 
     def curvature(
-        self, loss: Loss, direction: Vector, *, at: Vector | None = None, key: str = "", differentiable: bool = False
+        self, loss: Loss, direction: Direction, *, at: Vector | None = None, key: str = "", differentiable: bool = False
     ) -> Vector:
         """Jᵀ H_out J d; ``at``, ``key`` and ``differentiable`` change nothing here.
 
@@ -90,7 +90,7 @@ class GaussNewton(Derivatives):
     def product(
         self,
         gradient: Callable[[], Vector],
-        direction: Vector,
+        direction: Direction,
         *,
         at: Vector | None = None,
         key: str = "",
@@ -117,7 +117,7 @@ class GaussNewton(Derivatives):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to do."""
 
-    def _pulled_back(self, part: Callable[[], Tensor], direction: Vector, scale: float) -> Callable[[], Tensor]:
+    def _pulled_back(self, part: Callable[[], Tensor], direction: Direction, scale: float) -> Callable[[], Tensor]:
         """A loss whose gradient is the part's Jᵀ H_out J d: ⟨z(θ), H_out J d⟩ with the right factor held."""
         if not isinstance(part, Split):
             raise InputError(
@@ -138,7 +138,7 @@ class GaussNewton(Derivatives):
         return pulled_back
 
     @torch.no_grad()
-    def _change_of_outputs(self, part: Split, direction: Vector, scale: float) -> Tensor:
+    def _change_of_outputs(self, part: Split, direction: Direction, scale: float) -> Tensor:
         with self._undisturbed(), torch.no_grad():
             with self._displacement.along(direction, scale):
                 ahead = part.outputs()

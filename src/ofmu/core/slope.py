@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ofmu.core.vector import Vector, number
+from ofmu.core.vector import Combination, Direction, Vector, number
 
 
 class Slope(ABC):
@@ -39,6 +39,14 @@ class Slope(ABC):
     @abstractmethod
     def q(self, forget: Vector, retain: Vector) -> Vector:
         """∂s/∂g_r."""
+
+    def along_p(self, forget: Vector, retain: Vector) -> Direction:
+        """P to move along; where it is a combination of the gradients it need not be formed."""
+        return self.p(forget, retain)
+
+    def along_q(self, forget: Vector, retain: Vector) -> Direction:
+        """Q likewise."""
+        return self.q(forget, retain)
 
 
 class Similarity(ABC):
@@ -76,11 +84,19 @@ class Scalars(Slope):
 
     def p(self, forget: Vector, retain: Vector) -> Vector:
         """∂s/∂g_f = α_f g_f + α_r g_r."""
-        return (forget * self.alpha_f).plus(retain, self.alpha_r)
+        return self.along_p(forget, retain).formed()
 
     def q(self, forget: Vector, retain: Vector) -> Vector:
         """∂s/∂g_r = δ_r g_r + α_r g_f."""
-        return (retain * self.delta_r).plus(forget, self.alpha_r)
+        return self.along_q(forget, retain).formed()
+
+    def along_p(self, forget: Vector, retain: Vector) -> Combination:
+        """P, not formed."""
+        return Combination(forget, self.alpha_f, retain, self.alpha_r)
+
+    def along_q(self, forget: Vector, retain: Vector) -> Combination:
+        """Q, not formed."""
+        return Combination(retain, self.delta_r, forget, self.alpha_r)
 
 
 class Measure(Similarity):

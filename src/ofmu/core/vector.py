@@ -6,8 +6,8 @@ Works on sharded tensors too: a DTensor stays sharded, and only inner products t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol, final
 
 import torch
 from torch import Tensor
@@ -25,6 +25,22 @@ BLOCK: Final = 1 << 10
 def number(scalar: Tensor) -> float:
     """The float in a 0-d tensor, whether or not it belongs to a graph."""
     return float(scalar.detach())
+
+
+class Direction(Protocol):
+    """What parameters can be moved along: its entries by name, and inner products."""
+
+    def __getitem__(self, name: str, /) -> Tensor:
+        """The entries of one tensor."""
+        ...
+
+    def dot(self, other: Direction) -> Tensor:
+        """⟨self, other⟩."""
+        ...
+
+    def norm(self) -> Tensor:
+        """‖self‖."""
+        ...
 
 
 class Vector(dict[str, Tensor]):
@@ -82,23 +98,12 @@ class Vector(dict[str, Tensor]):
                 foreach.mul_([self[n] for n in names], scalar)
         return self
 
-    def dot(self, other: Vector) -> Tensor:
+    def dot(self, other: Direction) -> Tensor:
         """⟨self, other⟩: a 0-d float64 tensor, the same on every rank; summed in float64, :data:`BLOCK` by block.
 
         Differentiable. On sharded tensors one all-reduce for the whole vector.
         """
-        whole: Tensor | None = None
-        sharded: Tensor | None = None
-        for name, x in self.items():
-            product = _sum_of_products(x, other[name])
-            if is_sharded(product):
-                sharded = product if sharded is None else sharded + product
-            else:
-                whole = product if whole is None else whole + product.to(whole.device)
-        if sharded is not None and is_sharded(sharded):
-            gathered = sharded.full_tensor()
-            whole = gathered if whole is None else whole.to(gathered.device) + gathered
-        return torch.zeros((), dtype=torch.float64) if whole is None else whole
+        return _inner_product(self, self, other)
 
     def norm(self) -> Tensor:
         """‖self‖₂: a 0-d float64 tensor, the same on every rank."""
@@ -115,6 +120,58 @@ class Vector(dict[str, Tensor]):
     def is_finite(self) -> bool:
         """Whether every entry is a finite number (a norm too large for float32 sums counts as finite)."""
         return math.isfinite(number(self.norm()))
+
+
+@final
+class Combination:
+    """α x + β y, formed tensor by tensor when asked for: never a vector of the model's size (8).
+
+    >>> x, y = Vector(w=torch.tensor([1.0, 0.0])), Vector(w=torch.tensor([0.0, 1.0]))
+    >>> d = Combination(x, 3.0, y, 4.0)
+    >>> d["w"].tolist(), float(d.norm())
+    ([3.0, 4.0], 5.0)
+
+    Args:
+        x: a vector.
+        alpha: α, a number or 0-d; may belong to a graph.
+        y: another one of the same names.
+        beta: β, likewise.
+    """
+
+    def __init__(self, x: Vector, alpha: Scalar, y: Vector, beta: Scalar) -> None:
+        self._x, self._alpha, self._y, self._beta = x, _number(alpha), y, _number(beta)
+
+    def __getitem__(self, name: str) -> Tensor:
+        x, y = self._x[name] * self._alpha, self._y[name]
+        return x + self._beta * y if isinstance(self._beta, Tensor) else torch.add(x, y, alpha=self._beta)
+
+    def formed(self) -> Vector:
+        """As a vector."""
+        return Vector({name: self[name] for name in self._x})
+
+    def dot(self, other: Direction) -> Tensor:
+        """⟨self, other⟩, as of a vector."""
+        return _inner_product(self._x, self, other)
+
+    def norm(self) -> Tensor:
+        """‖self‖₂."""
+        return self.dot(self).sqrt()
+
+
+def _inner_product(names: Iterable[str], x: Direction, y: Direction) -> Tensor:
+    whole: Tensor | None = None
+    sharded: Tensor | None = None
+    for name in names:
+        one = x[name]
+        product = _sum_of_products(one, one if x is y else y[name])
+        if is_sharded(product):
+            sharded = product if sharded is None else sharded + product
+        else:
+            whole = product if whole is None else whole + product.to(whole.device)
+    if sharded is not None and is_sharded(sharded):
+        gathered = sharded.full_tensor()
+        whole = gathered if whole is None else whole.to(gathered.device) + gathered
+    return torch.zeros((), dtype=torch.float64) if whole is None else whole
 
 
 def _number(scalar: Scalar) -> Scalar:

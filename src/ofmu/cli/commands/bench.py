@@ -21,6 +21,7 @@ BENCHMARKS = {
     "convergence": "The theory run on problems with a known answer: rates, thresholds, schedules.",
     "coupling": "Does what is hard to forget cost more of the rest? Single digits, a small network.",
     "ulira": "Can single unlearned images be told from images never seen? Many small models on digits.",
+    "cost": "What each form of a step costs against plain steps: time, gradients, memory, vectors held.",
     "klom": "How far unlearned models are from retrained ones, image by image. Many small models on digits.",
 }
 
