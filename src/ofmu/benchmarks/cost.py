@@ -104,7 +104,7 @@ def timed(subject: Subject, form: Form, repeats: int) -> tuple[dict[str, Any], d
     with task_of(subject) as task:
         clock = _clock(subject.device)
         bare, pair, step = (f.start(task) for f in (known["gradients"], known["paired step"], form))
-        for each in (bare, pair, step, step):  # the first quotients look for their steps
+        for each in (bare, pair, step):  # the first quotients look for their steps
             each()
         taken = _gradients(task, step)
         if taken != form.gradients:
