@@ -103,20 +103,22 @@ def ours_scores(loaded: Any, other: Any, sets: Mapping[str, Sequence[Mapping[str
     from ofmu.data.formats import read
     from ofmu.data.tokens import encode_text
     from ofmu.data.views import views
-    from ofmu.evaluation.scoring import score
+    from ofmu.evaluation.scoring import score_sets
 
-    def record(model: Any, examples: Any) -> Any:
-        encoded = encode_text(examples, loaded.tokenizer, max_length=loaded.context or 1 << 30)
-        return score(model, encoded, batch_size=batch_size)
+    def encoded(examples: Any) -> Any:
+        return encode_text(examples, loaded.tokenizer, max_length=loaded.context or 1 << 30)
 
     found: dict[str, Any] = {}
     for name, rows in sets.items():
         examples: Any = read(list(rows), name=name)
-        own = record(loaded.model, examples)
-        seen = {view: record(loaded.model, part) for view, part in views(examples).items() if name != "holdout"}
+        forms = {"own": encoded(examples)}
+        if name != "holdout":
+            forms |= {view: encoded(part) for view, part in views(examples).items()}
+        seen = score_sets(loaded.model, forms, batch_size=batch_size)
         if name in ("forget", "holdout"):
-            found |= _attacks(name, own, record(other.model, examples))
-        found |= _facts(name, own, seen)
+            reference = score_sets(other.model, {"own": forms["own"]}, batch_size=batch_size)
+            found |= _attacks(name, seen["own"], reference["own"])
+        found |= _facts(name, seen["own"], seen)
     return found
 
 

@@ -16,7 +16,7 @@ def write(found: Mapping[str, Any], folder: Path) -> list[str]:
     """Write all tables, each model's metrics, and each model's summary under the common framework's name.
 
     Args:
-        found: ``tables``, ``models`` and ``summary``.
+        found: ``tables``; ``models`` and ``summary`` where there are any.
         folder: made if need be.
 
     Returns:
@@ -30,7 +30,7 @@ def write(found: Mapping[str, Any], folder: Path) -> list[str]:
         name = f"{_slug(title)}.csv"
         write_text(folder / name, _csv(rows))
         files.append(name)
-    for name, summary in found["summary"].items():
+    for name, summary in found.get("summary", {}).items():
         place = folder / name
         place.mkdir(exist_ok=True)
         write_json(place / "TOFU_SUMMARY.json", plain(summary))

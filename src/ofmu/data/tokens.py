@@ -115,7 +115,7 @@ class TokenSet:
         labels = np.full(shape, NOT_SCORED, dtype=np.int64)
         content = np.zeros(shape, dtype=bool)
         for row, index in enumerate(indices):
-            part, length = self._part(index), self.lengths[index]
+            part, length = self.part(index), self.lengths[index]
             input_ids[row, :length] = self.tokens[part]
             labels[row, :length] = np.where(self.scored[part], self.tokens[part], NOT_SCORED)
             content[row, :length] = self.content[part]
@@ -132,7 +132,7 @@ class TokenSet:
     def take(self, indices: Sequence[int]) -> TokenSet:
         """The examples at these positions, in this order; ``cut`` and its like stay those of the whole."""
         where = np.asarray(indices, dtype=np.int64)
-        parts = [self._part(index) for index in where]
+        parts = [self.part(index) for index in where]
         none = np.zeros(0, dtype=np.int64)
         flat = np.concatenate([none, *(np.arange(part.start, part.stop) for part in parts)])
         return replace(
@@ -151,9 +151,27 @@ class TokenSet:
     def _ends(self) -> np.ndarray:
         return np.cumsum(self.lengths)
 
-    def _part(self, index: int) -> slice:
+    def part(self, index: int) -> slice:
+        """Where the tokens of an example are."""
         end = int(self._ends[index])
         return slice(end - int(self.lengths[index]), end)
+
+
+def joined(sets: Sequence[TokenSet]) -> TokenSet:
+    """All examples of some sets of one tokenizer, one set after another; facts are left out."""
+
+    def flat(name: str) -> tuple[str, ...]:
+        return tuple(each for part in sets for each in getattr(part, name))
+
+    def whole(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in sets])
+
+    return replace(
+        sets[0],
+        **{name: flat(name) for name in ("ids", "clusters", "cut", "dropped", "too_long")},
+        **{name: whole(name) for name in ("tokens", "scored", "content", "lengths", "counts")},
+        facts={},
+    )
 
 
 def encode_text(

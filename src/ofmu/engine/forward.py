@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -36,20 +37,27 @@ def rows_with_content(model: nn.Module, batch: Batch) -> tuple[Rows, Tensor]:
         return Rows(logits, batch.labels, example, batch.ids), torch.ones_like(batch.labels, dtype=torch.bool)
     scored = batch.labels[:, 1:] >= 0  # column t-1: is token t scored; logits t-1 predict it
     example, position = scored.nonzero(as_tuple=True)
-    picked = _at_least_float32(_text_logits(model, batch, example, position))
+    inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    picked = logits_at(model, inputs, example, position)
     found = Rows(picked, batch.labels[example, position + 1], example, batch.ids)
     return found, batch.content[example, position + 1]
 
 
-def _text_logits(model: nn.Module, batch: TextBatch, example: Tensor, position: Tensor) -> Tensor:
-    """The R logits at these positions: (R, V).
+def logits_at(model: nn.Module, inputs: Mapping[str, Tensor], example: Tensor, position: Tensor) -> Tensor:
+    """The R logits of a language model at these positions, in float32 or wider: (R, V).
 
     A head that is a layer of its own gets these hidden states only, as one text of R tokens: no other logits are ever
     made. What a model does with its logits afterwards (scaling, capping) goes on as it is.
+
+    Args:
+        model: a causal language model.
+        inputs: what its forward pass takes, ``input_ids`` (B, T) among them.
+        example: (R,), values in 0 … B-1.
+        position: (R,), values in 0 … T-1.
     """
     find = getattr(innermost(model), "get_output_embeddings", None)
     head = find() if callable(find) else None
-    shape = batch.input_ids.shape
+    shape = inputs["input_ids"].shape
     picked = False
 
     def pick(_: nn.Module, states: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
@@ -61,11 +69,11 @@ def _text_logits(model: nn.Module, batch: TextBatch, example: Tensor, position: 
 
     handle = head.register_forward_pre_hook(pick) if isinstance(head, nn.Module) else None
     try:
-        output = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False)
+        output = model(**inputs, use_cache=False)
     finally:
         if handle is not None:
             handle.remove()
-    return _logits(output)[0] if picked else _logits(output)[example, position]
+    return _at_least_float32(_logits(output)[0] if picked else _logits(output)[example, position])
 
 
 def _logits(output: Any) -> Tensor:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from ofmu.errors import InputError
 from ofmu.models import sharding
 
+T = TypeVar("T")
 Precision = Literal["fp32", "bf16"]
 Parallel = Literal["auto", "ddp", "fsdp"]
 
@@ -97,6 +99,14 @@ class Processes:
     def anywhere(self, value: bool) -> bool:
         """Whether any rank says so: a signal may reach only one, and all ranks must do the same."""
         return self.total(torch.tensor(float(value))).item() > 0
+
+    def share(self, count: int) -> range:
+        """Which of so many independent pieces of work are this rank's."""
+        return range(self.rank, count, self.world)
+
+    def gathered(self, own: Sequence[T]) -> list[T]:
+        """What all ranks hold, rank after rank, on every rank; it must be picklable."""
+        return list(own) if self.world == 1 else gather_object(list(own))
 
     def wait(self) -> None:
         """Until all ranks are here."""

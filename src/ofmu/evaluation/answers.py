@@ -89,6 +89,12 @@ def answer_facts(
     return AnswerFacts(generations.ids, arrays)
 
 
+def together(parts: Sequence[AnswerFacts]) -> AnswerFacts:
+    """The facts of all answers, of at least one part; their order does not matter, since they are matched by id."""
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    return AnswerFacts(tuple(name for part in parts for name in part.ids), columns)
+
+
 def with_generations(record: Record, facts: AnswerFacts) -> Record:
     """The record with these facts, matched by id; NaN for an example that was not asked.
 

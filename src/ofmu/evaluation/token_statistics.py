@@ -28,31 +28,54 @@ class TokenStatistics(NamedTuple):
     correct: Tensor
 
 
-def token_statistics(logits: Tensor, labels: Tensor) -> TokenStatistics:
+def token_statistics(logits: Tensor, labels: Tensor, row: Tensor | None = None) -> TokenStatistics:
     """All three from one visit to the logits, some rows at a time: no second array of their size is ever made.
 
     μ = Σ_v p log p, σ² = Σ_v p (log p)² − μ², at least 1e-6; 0 · (−∞) = 0.
 
     Args:
-        logits: (R, V), float32 or wider.
+        logits: (U, V), float32 or wider.
         labels: (R,).
+        row: (R,), the row of logits that predicts each label; None: one row a label, in order.
 
     Source: METRICS.md §0 (arithmetic), §4 (min-k++).
     """
+    row = torch.arange(len(labels), device=labels.device) if row is None else row
+    order = row.argsort(stable=True)
+    row, labels = row[order], labels[order]
     height = max(1, (_ON_CPU if logits.device.type == "cpu" else _ELSEWHERE) // logits.shape[1])
-    parts = [_of_rows(*part) for part in zip(logits.split(height), labels.split(height))]
+    starts = torch.arange(0, len(logits), height, device=row.device)
+    sizes = torch.searchsorted(row, starts).diff(append=torch.tensor([len(row)], device=row.device)).tolist()
+    chunks = zip(logits.split(height), labels.split(sizes), (row % height).split(sizes))
+    parts = [_of_rows(*chunk) for chunk in chunks if len(chunk[1])]
     if not parts:
         empty = logits.new_zeros(0)
         return TokenStatistics(empty, empty, empty.bool())
-    return TokenStatistics(*(torch.cat(column) for column in zip(*parts)))
+    back = order.argsort()
+    return TokenStatistics(*(torch.cat(column)[back] for column in zip(*parts)))
 
 
-def _of_rows(logits: Tensor, labels: Tensor) -> TokenStatistics:
-    log_p = logits.log_softmax(dim=1)
-    own = log_p.gather(1, labels[:, None])[:, 0]
-    correct = logits.argmax(dim=1) == labels
-    log_p.clamp_(min=_NEVER)
-    weighted = log_p.exp()
-    mean = torch.linalg.vecdot(weighted, log_p)
-    variance = torch.linalg.vecdot(weighted.mul_(log_p), log_p) - mean.square()
-    return TokenStatistics(own, (own - mean) / variance.clamp_min(VARIANCE_FLOOR).sqrt(), correct)
+def _of_rows(logits: Tensor, labels: Tensor, row: Tensor) -> TokenStatistics:
+    """Moments of c = logit − max: a shift changes neither σ nor log p − μ, and log p = c + log p_max."""
+    top, p = logits.amax(dim=1), logits.softmax(dim=1)
+    c = logits - top[:, None]
+    own = c[row, labels]
+    log_p = own + p.amax(dim=1).log()[row]
+    c.clamp_(min=_NEVER)
+    mean = torch.linalg.vecdot(p, c)
+    variance = torch.linalg.vecdot(p.mul_(c), c) - mean.square()
+    z = (own - mean[row]) / variance.clamp_min(VARIANCE_FLOOR).sqrt()[row]
+    return TokenStatistics(log_p, z, _first(logits, c, own == 0, labels, row))
+
+
+def _first(logits: Tensor, c: Tensor, hit: Tensor, labels: Tensor, row: Tensor) -> Tensor:
+    """Which of the labels that reach the maximum are the lowest id that does; overwrites c.
+
+    A search for the place of each maximum would cost as much as all the rest: only rows with two of them need it.
+    """
+    place = torch.zeros(len(c), 1, dtype=torch.long, device=c.device)
+    place[row[hit], 0] = labels[hit]
+    doubtful = hit & (c.scatter_(1, place, -torch.inf).amax(dim=1) == 0)[row]
+    correct = hit.clone()
+    correct[doubtful] = logits[row[doubtful]].argmax(dim=1) == labels[doubtful]
+    return correct

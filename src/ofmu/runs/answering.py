@@ -13,7 +13,7 @@ from ofmu.data.tokens import TokenSet
 from ofmu.engine.forward import Encoded
 from ofmu.engine.processes import Processes
 from ofmu.errors import InputError
-from ofmu.evaluation.answers import AnswerFacts, answer_facts, with_generations
+from ofmu.evaluation.answers import AnswerFacts, answer_facts, together, with_generations
 from ofmu.evaluation.choices import score_choices
 from ofmu.evaluation.generation import generate
 from ofmu.evaluation.gradient_norms import gradient_norms
@@ -61,9 +61,19 @@ class Further:
         for name, examples in self.choices.items():
             found[name] = chosen(found[name], examples, loaded, processes=processes, batch_size=self.batch_size)
         for name, encoded in self.gradients_of.items():
-            norms = gradient_norms(loaded.model, encoded, device=processes.device)
+            norms = _norms(loaded, encoded, processes)
             found[name] = replace(found[name], facts={**found[name].facts, "gradnorm": norms})
         return found
+
+
+def _norms(loaded: Loaded, encoded: TokenSet, processes: Processes) -> np.ndarray:
+    """Each example's gradient norm, each rank's share on that rank: (N,)."""
+    mine = processes.share(len(encoded))
+    own = gradient_norms(loaded.model, encoded.take(mine), device=processes.device) if len(mine) else ()
+    norms = np.empty(len(encoded))
+    for index, norm in processes.gathered(list(zip(mine, own))):
+        norms[index] = norm
+    return norms
 
 
 def check_asked(config: Evaluate, sets: Sets) -> None:
@@ -126,6 +136,8 @@ def answered(
         asked: what it is asked.
         processes: where it runs.
         batch_size: answers at a time.
+
+    The ranks share the questions and all get all facts.
     """
     found = dict(records)
     room = prompt_room(loaded.context, asked.max_new_tokens)
@@ -133,16 +145,19 @@ def answered(
         for name, examples in asked.sets.items():
             if name not in records:
                 continue
-            prompts = encode_prompts(examples, loaded.tokenizer, max_length=room)
-            said = generate(
-                loaded.model,
-                prompts,
-                max_new_tokens=asked.max_new_tokens,
-                batch_size=batch_size,
-                device=processes.device,
-            )
-            references = [example.completion for example in examples.examples]
-            found[name] = with_generations(records[name], answer_facts(said, references, loaded.tokenizer))
+            mine = tuple(examples.examples[index] for index in processes.share(len(examples)))
+            facts = []
+            if mine:
+                prompts = encode_prompts(replace(examples, examples=mine), loaded.tokenizer, max_length=room)
+                said = generate(
+                    loaded.model,
+                    prompts,
+                    max_new_tokens=asked.max_new_tokens,
+                    batch_size=batch_size,
+                    device=processes.device,
+                )
+                facts.append(answer_facts(said, [example.completion for example in mine], loaded.tokenizer))
+            found[name] = with_generations(records[name], together(processes.gathered(facts)))
     return found
 
 
@@ -153,7 +168,13 @@ def chosen(record: Record, examples: TextExamples, loaded: Loaded, *, processes:
     score says so.
     """
     wanted = set(record.ids)
-    rows = replace(examples, examples=tuple(each for each in examples.examples if each.id in wanted))
+    rows = [each for each in examples.examples if each.id in wanted]
+    mine = tuple(rows[index] for index in processes.share(len(rows)))
+    facts = [_decided(replace(examples, examples=mine), loaded, processes, batch_size)] if mine else []
+    return with_generations(record, together(processes.gathered(facts)))
+
+
+def _decided(rows: TextExamples, loaded: Loaded, processes: Processes, batch_size: int) -> AnswerFacts:
     with processes.autocast():
         found = score_choices(
             loaded.model,
@@ -168,4 +189,4 @@ def chosen(record: Record, examples: TextExamples, loaded: Loaded, *, processes:
     if sound.any():
         decided = multiple_choice(found.log_p[sound], found.gold[sound])
         facts["choice_accuracy"][sound], facts["prob_gold"][sound] = decided.correct, decided.prob_gold
-    return with_generations(record, AnswerFacts(found.ids, facts))
+    return AnswerFacts(found.ids, facts)

@@ -11,7 +11,7 @@ from ofmu.engine.forward import Encoded
 from ofmu.engine.processes import Processes
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
-from ofmu.evaluation.scoring import score
+from ofmu.evaluation.scoring import score_sets
 from ofmu.runs.answering import Further
 from ofmu.runs.inputs import Sets, others, read_model
 from ofmu.runs.listener import Listener
@@ -43,13 +43,17 @@ def measure(
     batch_size: int,
     fingerprint: str,
 ) -> dict[str, Record]:
-    """Set → record of a placed model; under sharding every rank computes all of it."""
+    """Set → record of a placed model; the ranks share the passes and all get all records."""
+    measured = {name: encoded for name, encoded in chosen.items() if len(encoded.ids)}
     with processes.autocast():
-        return {
-            name: score(model, encoded, batch_size=batch_size, device=processes.device, fingerprint=fingerprint)
-            for name, encoded in chosen.items()
-            if len(encoded.ids)
-        }
+        return score_sets(
+            model,
+            measured,
+            batch_size=batch_size,
+            device=processes.device,
+            fingerprint=fingerprint,
+            ranks=processes,
+        )
 
 
 def measure_others(

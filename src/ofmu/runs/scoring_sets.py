@@ -12,7 +12,7 @@ from ofmu.engine.forward import Encoded
 from ofmu.engine.processes import Processes
 from ofmu.errors import InputError
 from ofmu.evaluation.record import Record
-from ofmu.evaluation.scoring import score
+from ofmu.evaluation.scoring import score_sets
 from ofmu.models.loaded import Loaded
 from ofmu.runs.answering import Questions, answered
 
@@ -40,30 +40,37 @@ def score_set(
         answers: longest answer in tokens, where the model is to answer too.
         kept: folder of records; one of this model and these data is read instead of measured.
     """
+    forms = {name: examples, **{f"{name}-{kind}": made for kind, made in views(examples).items()}}
+    encoded = {view: encode(own) for view, own in forms.items()}
+    asked = None if answers is None else Questions({name: examples}, answers)
+    places = {view: _place(kept, view, answers if view == name else None) for view in forms}
     found = {}
-    for view, own in {name: examples, **{f"{name}-{kind}": made for kind, made in views(examples).items()}}.items():
-        encoded = encode(own)
-        asked = Questions({view: own}, answers) if answers is not None and view == name else None
-        length = "" if asked is None else f".{answers}-tokens"  # longer answers are other answers
-        place = None if kept is None else kept / f"{view}{length}.parquet"
-        record = _read(place, loaded.fingerprint, encoded.fingerprint, answered=asked is not None)
-        if record is None:
-            with processes.autocast():
-                record = score(
-                    loaded.model,
-                    encoded,
-                    batch_size=batch_size,
-                    device=processes.device,
-                    fingerprint=loaded.fingerprint,
-                )
-            if asked is not None:
-                made = answered({view: record}, loaded, asked, processes=processes, batch_size=batch_size)
-                record = made[view]
-            if place is not None:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                record.to_parquet(place)
-        found[view] = record
-    return found
+    for view, place in places.items():
+        known = _read(place, loaded.fingerprint, encoded[view].fingerprint, answered=asked is not None and view == name)
+        if known is not None:
+            found[view] = known
+    with processes.autocast():
+        fresh = score_sets(
+            loaded.model,
+            {view: each for view, each in encoded.items() if view not in found},
+            batch_size=batch_size,
+            device=processes.device,
+            fingerprint=loaded.fingerprint,
+            ranks=processes,
+        )
+    if asked is not None and name in fresh:
+        fresh = answered(fresh, loaded, asked, processes=processes, batch_size=batch_size)
+    for view, record in fresh.items():
+        place = places[view]
+        if place is not None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            record.to_parquet(place)
+    return {view: (found | fresh)[view] for view in forms}
+
+
+def _place(kept: Path | None, view: str, answers: int | None) -> Path | None:
+    """Where a record is kept; longer answers are other answers."""
+    return None if kept is None else kept / f"{view}{'' if answers is None else f'.{answers}-tokens'}.parquet"
 
 
 def _read(place: Path | None, model: str, data: str, *, answered: bool) -> Record | None:

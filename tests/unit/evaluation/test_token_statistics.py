@@ -46,3 +46,19 @@ def test_no_rows():
         0,
         0,
     ]
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 1 << 20])
+def test_several_labels_of_one_row_and_equal_maxima(monkeypatch, chunk):
+    monkeypatch.setattr(module, "_ON_CPU", chunk)
+    torch.manual_seed(1)
+    logits = torch.randn(6, 9)
+    logits[2, [3, 7]] = 5.0  # two likeliest tokens: the first counts
+    row = torch.tensor([4, 2, 2, 0, 2, 5])
+    labels = torch.tensor([1, 7, 3, 8, 0, int(logits[5].argmax())])
+    found = token_statistics(logits, labels, row)
+    alone = token_statistics(logits[row], labels)
+    assert found.correct.tolist() == alone.correct.tolist() == (logits[row].argmax(1) == labels).tolist()
+    assert found.correct.tolist()[1:3] == [False, True]
+    assert torch.equal(found.log_p, alone.log_p)
+    assert found.z.numpy() == pytest.approx(alone.z.numpy(), abs=1e-5)
