@@ -41,12 +41,17 @@ _SET = re.compile(r"[a-z][a-z0-9_]*")
 FROM_ROWS = ("exact_memorization", "extraction_strength", "mia_zlib", "mia_min_k", "mia_min_k_plus_plus")
 """Metrics whose values are in the log or nowhere: the rows of a log cannot tell them."""
 
-PUBLIC_FORMS = ("extraction_strength", "gradnorm")
-"""Values that other tools define otherwise than METRICS.md does."""
+PUBLIC_FORMS = {
+    "extraction_strength": "extraction_strength",
+    "mia_gradnorm": "gradnorm",
+    "mia_min_k_plus_plus": "mia_min_k_plus_plus",
+}
+"""Metric → its column in logs of open-unlearning, which defines it otherwise than METRICS.md does."""
+PUBLIC_MODE = "parity:open_unlearning"
 
 LOGGED = (
-    "what the other tool worked out is taken as it is: extraction strength is at least 1/T there, and the gradient "
-    "norm a mean over tensors"
+    f"what the other tool worked out is taken as it is ({PUBLIC_MODE}): extraction strength is at least 1/T there, "
+    "min-k++ has the precision of the model, and the gradient norm is a mean over tensors"
 )
 AUTHORS = f"examples {ROWS_AN_AUTHOR} to an author, as TOFU has them, are resampled together"
 
@@ -95,7 +100,7 @@ def read_log(path: str | os.PathLike[str]) -> Log:
             records |= _records(name, sets[name], model, authors=name in AUTHORED and not muse)
     except (TypeError, ValueError) as error:
         raise InputError(f"log {file} has a value that is no number: {error}") from error
-    taken = [LOGGED] if any(name in columns for columns in sets.values() for name in PUBLIC_FORMS) else []
+    taken = [LOGGED] if any(name in columns for columns in sets.values() for name in PUBLIC_FORMS.values()) else []
     return Log(file, "MUSE" if muse else "TOFU", records, tuple(taken if muse else [*taken, AUTHORS]))
 
 
@@ -201,6 +206,7 @@ def _record(
         facts=facts,
         model=model,
         data=hashlib.sha256(json.dumps([name, sorted(ids)]).encode()).hexdigest(),
+        modes={metric: PUBLIC_MODE for metric, column in PUBLIC_FORMS.items() if column in columns},
     )
 
 

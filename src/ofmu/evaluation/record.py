@@ -67,6 +67,8 @@ class Record:
         data: fingerprint of the examples.
         classes: number K of classes or of vocabulary entries; 0 if not known.
         excluded: examples that could not be scored: id → reason.
+        modes: metric → ``parity:…``, where another tool has worked out its values by a definition of its own; any other
+            metric is ``correct``.
 
     Raises:
         ValueError: if lengths disagree, an id is there twice, or an example has no row.
@@ -82,6 +84,7 @@ class Record:
     data: str = ""
     classes: int = 0
     excluded: Mapping[str, str] = field(default_factory=dict)
+    modes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = set(COLUMNS[self.modality])
@@ -159,6 +162,7 @@ class Record:
             "data": self.data,
             "classes": self.classes,
             "excluded": dict(self.excluded),
+            "modes": dict(self.modes),
         }
         table = pa.table(arrays).replace_schema_metadata({_METADATA: json.dumps(facts, sort_keys=True).encode()})
         pq.write_table(table, path, compression="zstd")
@@ -199,6 +203,7 @@ class Record:
             data=facts["data"],
             classes=facts["classes"],
             excluded=facts["excluded"],
+            modes=facts.get("modes", {}),
         )
 
 

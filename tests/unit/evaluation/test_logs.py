@@ -144,6 +144,16 @@ def scores_of(log: Log, name: str, role: str = "unlearned") -> Score:
     return measure(records, metrics=[kind])[name].scores[role]
 
 
+def test_values_of_another_definition_carry_its_mode_and_all_others_ours(logs: Path, tmp_path: Path):
+    log = read_log(logs / "open_unlearning_tofu/Llama-3.2-1B-Instruct__retain99.parquet")
+    public = {"forget_extraction_strength", "mia_min_k_plus_plus", "mia_gradnorm"}
+    names = (*public, "forget_exact_memorization", "forget_probability", "mia_loss", "mia_min_k")
+    modes = {name: scores_of(log, name).mode for name in names}
+    assert modes == {name: "parity:open_unlearning" if name in public else "correct" for name in names}
+    log.records["forget"].to_parquet(tmp_path / "forget.parquet")
+    assert Record.from_parquet(tmp_path / "forget.parquet").modes == log.records["forget"].modes
+
+
 def test_what_a_log_does_not_know_is_not_measured(logs: Path):
     log = read_log(logs / "open_unlearning_tofu/Llama-3.2-1B-Instruct__retain99.parquet")
     for name in ("retain_exact_memorization", "retain_extraction_strength"):
