@@ -296,5 +296,5 @@ def test_real_models_get_the_verdict_that_they_deserve(claim: str, real: Callabl
         assert found["forgotten"] is not True
         assert found["utility_kept"] is False
     if claim == "ascended":
-        assert found["forgotten"] is False
+        assert found["forgotten"] is not True  # with chance, an interval may not lie wholly beyond the bound
         assert found["over_forgotten"] is True
