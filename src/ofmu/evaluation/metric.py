@@ -114,7 +114,7 @@ class Metric(ABC):
             reason = f"no {' and no '.join(missing)} set"
             return Measurement(self, (), {role: self._without(role, reason) for role in wanted}, {})
         tables = self.tables(records, halves or {})
-        scores = {role: replace(self._scored(role, tables), mode=self._mode(records, role)) for role in wanted}
+        scores = {role: replace(self._scored(role, tables), mode=self._mode_of(records, role)) for role in wanted}
         usable = tuple(role for role, score in scores.items() if np.isfinite(score.value))
         draws = self.draw(tables, usable, self.name)
         few = _too_few(tables)
@@ -144,7 +144,7 @@ class Metric(ABC):
         values = [np.stack([table.values[role] for role in roles]) for table in tables]
         return dict(zip(roles, self.resample(values, tables, rng)))
 
-    def _mode(self, records: Records, role: str) -> str:
+    def _mode_of(self, records: Records, role: str) -> str:
         """The mode of the values: public as soon as they are on one of the sets."""
         name = file_name(type(self))
         modes = [records[role, on].modes.get(name, "correct") for on in self.sets if (role, on) in records]
