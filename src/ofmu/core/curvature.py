@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, final
 
 from ofmu.core.ascent import Inner, ascend, derivatives_of, detached
-from ofmu.core.derivatives import Derivatives
+from ofmu.core.derivatives import Derivatives, Exact
 from ofmu.core.phi import Penalty, Phi
 from ofmu.core.problem import Problem
 from ofmu.core.vector import Vector, number
@@ -94,10 +94,15 @@ class Curvature:
         if not here.active:
             at = here.g_f if self._whole else None
             return self._along.product(self._gradient_of_forget, direction, at=at, key=f"ascent {key}")
-        norm_w = number(here.gradient.norm())
-        share = min(1.0, here.curvature * here.a / norm_w) if norm_w > 0 else 1.0
         at = here.gradient if self._whole else None
-        return self._along.product(self._nabla_phi, direction, at=at, key=key, share=share)
+        return self._along.product(self._nabla_phi, direction, at=at, key=key, share=self._share())
+
+    def _share(self) -> float:
+        """How much of ∇Φ is made of quotients, whose error is the noise of products of it."""
+        if isinstance(self._derivatives, Exact):
+            return 0.0
+        norm_w = number(self._here.gradient.norm())
+        return min(1.0, self._here.curvature * self._here.a / norm_w) if norm_w > 0 else 1.0
 
     def _gradient_of_forget(self) -> Vector:
         return self._derivatives.gradient(self._problem.forget)
