@@ -23,6 +23,7 @@ BENCHMARKS = {
     "coupling": "Does what is hard to forget cost more of the rest? Single digits, a small network.",
     "ulira": "Can single unlearned images be told from images never seen? Many small models on digits.",
     "cost": "What each form of a step costs against plain steps: time, gradients, memory, vectors held.",
+    "derivatives": "Error and cost of each way to compute the curvature, on a model of one's own.",
     "klom": "How far unlearned models are from retrained ones, image by image. Many small models on digits.",
 }
 
