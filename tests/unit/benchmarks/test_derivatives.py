@@ -1,0 +1,53 @@
+"""`ofmu bench derivatives` on a tiny model: errors against float64, counts, and what a back-end cannot do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ofmu.benchmarks import derivatives
+from ofmu.errors import InputError
+from toys import facts, llama, secrets, tokenizer
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("derivatives")
+    llama().save_pretrained(folder / "model")
+    tokenizer().save_pretrained(folder / "model")
+    for name, rows in (("forget", secrets()), ("retain", facts(range(6)))):
+        Path(folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"model": str(folder / "model"), **{n: str(folder / f"{n}.jsonl") for n in ("forget", "retain")}}
+
+
+def test_errors_and_counts(places: dict[str, str]) -> None:
+    found = derivatives.run(derivatives.Options(batch=4, repeats=1, **places))
+    assert found["facts"]["referee"] == "exact, float64"
+    up, down = ({row["form"]: row for row in found["tables"][name]} for name in ("inner gradient", "penalty"))
+    assert up["exact"]["error"] < 1e-5
+    assert up["finite_difference"]["error"] < 1e-2
+    assert up["central"]["error"] < 1e-3
+    assert up["finite_difference"]["check"] < 1e-1
+    assert down["exact"]["error"] < 1e-4
+    assert down["central"]["error"] < 5e-2
+    assert down["exact, then forward (C3)"]["error"] < 1e-2
+    assert down["given retain gradient"]["error"] > 1e-2  # another penalty
+    assert [up[name]["gradients"] for name in ("finite_difference", "central", "held (C5)", "half of the batch")] == [
+        4,
+        6,
+        1,
+        4,
+    ]
+    counts = {name: row["gradients"] for name, row in down.items()}
+    assert (counts["finite_difference"], counts["central"], counts["secant (C4)"]) == (8, 18, 4)
+    assert counts["no retain curvature (C6)"] == 6
+    assert counts["given retain gradient"] == 5
+
+
+def test_data_of_one_side_are_not_enough(places: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="give both or neither"):
+        derivatives.run(derivatives.Options(model=places["model"], forget=places["forget"]))
+    with pytest.raises(InputError, match="needs --model"):
+        derivatives.run(derivatives.Options(forget="a", retain="b"))
