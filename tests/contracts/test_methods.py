@@ -29,6 +29,7 @@ from toys import convnet, facts, llama, save_llama, secrets, taught, tokenizer, 
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in methods.names()},
+    "ofmu robust": ("ofmu", {"preset": "robust", "adversary_steps": 3}),
     "ofmu paper": ("ofmu", {"preset": "paper", "inner_steps": 2}),
     "ofmu paper, finite differences": (
         "ofmu",

@@ -52,6 +52,8 @@ PENALTY = {"similarity": "none", "rho": 0.3, "inner_steps": 2}
 """One difference of gradients: its noise is about the square root of a gradient's."""
 NESTED = {**CONFLICT, "rho": 0.3, "inner_steps": 2}
 """Differences of differences: the noise is about the fourth root of a gradient's, whatever computes it."""
+RELEARNED = {"adversary_steps": 16, "inner_steps": 3}
+"""The second and third inner step take their gradients at a point nearby."""
 NLL = Objective(name="nll")
 
 
@@ -82,6 +84,7 @@ CASES = {
         plain, OFMU(**SGD, **CONFLICT, derivatives="secant", rho=0.3, inner_steps=2, objective=NLL), 1e-3
     ),
     "float64 projected": Case(plain, OFMU(**SGD, step="projected"), 1e-6),
+    "float64 relearned, sgd": Case(plain, OFMU(**SGD, **RELEARNED), 1e-6),
     "float64 grad_diff": Case(plain, GradDiff(), 1e-6),
     "llama default, sgd": Case(llama, OFMU(**SGD), 1e-2),
     "llama default, adamw": Case(llama, OFMU(), 1e-2),
@@ -111,7 +114,7 @@ def one_round(case: Case, ranks: Processes) -> tuple[dict[str, Tensor], dict[str
 
 def stopped_and_resumed(ranks: Processes) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Two rounds without a stop, and with one in between: everything goes through a whole state and back."""
-    method = OFMU(**NESTED).resolved()
+    method = OFMU(**NESTED, adversary_steps=16).resolved()
     task = task_of(llama(), ranks)
     process = method.start(task)
     process.step()

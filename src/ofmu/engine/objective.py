@@ -12,7 +12,7 @@ from torch import Tensor
 from ofmu.engine.forward import Batch
 from ofmu.engine.reference import sums_of
 from ofmu.engine.task import Task
-from ofmu.losses import Rows, level, nll, npo, removal
+from ofmu.losses import Rows, Sides, level, nll, npo, removal
 from ofmu.ranges import Range
 
 
@@ -25,6 +25,8 @@ class Objective:
     two that fits the data; `nll`: the paper's plain ascent; `npo`."""
     width: Annotated[float, Range(gt=0)] = 1.0
     """`level`: distance to the level, in nats, beyond which the pull no longer grows."""
+    sides: Sides = "two"
+    """`level`: `two`, or `one`: what is above its level is not called back."""
     beta: Annotated[float, Range(gt=0)] = 0.1
     """`npo`: the inverse temperature."""
 
@@ -59,6 +61,6 @@ def forget_objective(
     assert levels is not None  # checked before the run begins
 
     def to_level(rows: Rows, _: Batch) -> Tensor:
-        return level(rows, torch.tensor(levels.of(rows.ids), device=rows.logits.device), options.width)
+        return level(rows, torch.tensor(levels.of(rows.ids), device=rows.logits.device), options.width, options.sides)
 
     return to_level, "examples"

@@ -1,6 +1,7 @@
 """Losses: pure functions of the rows of a batch. Every one returns a value per example and is minimised."""
 
 from ofmu.losses.divergence import kl as kl
+from ofmu.losses.level import Sides as Sides
 from ofmu.losses.level import level as level
 from ofmu.losses.likelihood import nll as nll
 from ofmu.losses.preference import npo as npo

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from torch import Tensor
 
 from ofmu.engine.forward import Batch
+from ofmu.engine.loss import Reduction, Values
 from ofmu.engine.method import Method, Process
 from ofmu.engine.objective import Objective, forget_objective
 from ofmu.engine.rounds import faults
@@ -44,7 +45,7 @@ class OFMU(Method):
     )
     wants_goal: ClassVar[bool] = True
 
-    preset: Literal["default", "paper"] = "default"
+    preset: Literal["default", "robust", "paper"] = "default"
     """Where options that are left out come from."""
     objective: Objective = field(default_factory=Objective)
     """The forget objective."""
@@ -126,6 +127,11 @@ class OFMU(Method):
     weights' own norm, would remember most (one gradient more an inner step); 0 is off."""
     sam_of: Literal["whole", "matrix"] | None = None
     """Whether that length is a share of all weights together or of each tensor."""
+    adversary_steps: Annotated[int, Range(ge=0)] | None = None
+    """Forgetting is asked to hold against relearning: ∇Φ is taken where up to this many steps have taught earlier
+    batches again; the teaching uses the gradients that are there (no further one); 0 is off."""
+    adversary_rate: Annotated[float, Range(gt=0)] | None = None
+    """Step size of that teaching, as a share of the run's own."""
     trust_region: Annotated[float, Range(ge=0)] | None = None
     """Longest way of a round, as a share of the weights' norm; 0 is no limit."""
     trust_of: Literal["whole", "matrix"] | None = None
@@ -169,43 +175,54 @@ class OFMU(Method):
     def start(self, task: Task) -> Process:
         """Begin on a task."""
         settings = self.settings()
-        objective, per = forget_objective(task, settings.objective)
-
-        def L_f(rows: Rows, batch: Batch) -> Tensor:
-            """The paper's L_f is raised; an objective, as every loss of this package, is lowered."""
-            return -objective(rows, batch)
-
+        L_f, per = _raised(task, settings.objective)
+        elsewhere = None
+        if settings.adversary_steps > 0:  # where it has been relearned, nothing has been forgotten too far
+            elsewhere, _ = _raised(task, replace(settings.objective, sides="one"))
         halves, share = settings.debias == "halves", settings.curvature_share
-        return Rounds(Losses(task, L_f, per, halves=halves, curvature_share=share), settings)
+        losses = Losses(task, L_f, per, halves=halves, curvature_share=share, elsewhere=elsewhere)
+        return Rounds(losses, settings)
+
+
+def _raised(task: Task, objective: Objective) -> tuple[Values, Reduction]:
+    """The paper's L_f is raised; an objective, as every loss of this package, is lowered."""
+    lowered, per = forget_objective(task, objective)
+
+    def L_f(rows: Rows, batch: Batch) -> Tensor:
+        return -lowered(rows, batch)
+
+    return L_f, per
 
 
 NEUTRAL: dict[str, Any] = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
 """What presets leave out."""
 
+DEFAULT: dict[str, Any] = NEUTRAL | {
+    "objective": "auto",
+    "lambda_eff": 0.2,
+    "balance": "adaptive",
+    "retain_band": 0.02,
+    "similarity": "squared_hinge",
+    "margin": 0.3,
+    "retain_direction": "last",
+    "beta": 0.1,
+    "rho": 0.0,
+    "rho_growth": 1.0,
+    "rho_max": 1.0,
+    "rho_cap": True,
+    "scale": "relative",
+    "guard": True,
+    "step": "full",
+    "derivatives": "finite_difference",
+    "inner_steps": 1,
+    "outer_steps": 1,
+    "optimiser": "adamw",
+    "optimiser_states": "one",
+}
+
 PRESETS: dict[str, dict[str, Any]] = {
-    "default": NEUTRAL
-    | {
-        "objective": "auto",
-        "lambda_eff": 0.2,
-        "balance": "adaptive",
-        "retain_band": 0.02,
-        "similarity": "squared_hinge",
-        "margin": 0.3,
-        "retain_direction": "last",
-        "beta": 0.1,
-        "rho": 0.0,
-        "rho_growth": 1.0,
-        "rho_max": 1.0,
-        "rho_cap": True,
-        "scale": "relative",
-        "guard": True,
-        "step": "full",
-        "derivatives": "finite_difference",
-        "inner_steps": 1,
-        "outer_steps": 1,
-        "optimiser": "adamw",
-        "optimiser_states": "one",
-    },
+    "default": DEFAULT,
+    "robust": DEFAULT | {"adversary_steps": 16},
     "paper": NEUTRAL
     | {
         "objective": "nll",

@@ -2,7 +2,9 @@
 
 settings    what a run goes by
 losses      the batches of a step, L_f and L_r on them
-places      where ∇Φ is evaluated: at θ, or at a point nearby
+place       where ∇Φ is evaluated, and the way back from there
+places      the places by option: θ, the sharpest point around it,
+adversary   and where what was forgotten has been taught again
 phi         ∇Φ there: the forget gradient, the similarity and its curvature
 shapings    what is done to ∇Φ before the step
 (the step itself is the optimiser's, ``ofmu.engine.optimiser``)

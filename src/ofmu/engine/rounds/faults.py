@@ -41,6 +41,10 @@ def _faults(s: Settings, world: int) -> list[tuple[bool, str]]:
             f"base anchored has one outer step, but outer_steps is {s.outer_steps}: a second one would no longer see "
             "the inner steps; use base sequential",
         ),
+        (
+            s.sam_radius > 0 and s.adversary_steps > 0,
+            "sam_radius and adversary_steps both say where forgetting is asked to hold; set one of them to 0",
+        ),
         (exact and world > 1, "derivatives exact works in one process only; use finite_difference for several"),
         (
             s.derivatives == "gauss_newton" and world > 1,
@@ -70,6 +74,11 @@ def _faults(s: Settings, world: int) -> list[tuple[bool, str]]:
             s.secant and s.sam_radius > 0,
             "derivatives secant compare ∇Φ at both ends of an inner step, but sam_radius takes it elsewhere; "
             "use finite_difference",
+        ),
+        (
+            (s.secant or multipliers) and s.adversary_steps > 0,
+            "derivatives secant and rho_schedule augmented_lagrangian need ∇Φ at the weights themselves, but "
+            "adversary_steps takes it elsewhere; use finite_difference, another schedule, or adversary_steps 0",
         ),
         (
             s.secant and s.optimiser not in ("sgd", "adamw"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ofmu.core.problem import Problem
+from ofmu.core.vector import Vector
 from ofmu.engine.loss import BatchLoss, Draw, Reduction, Values
 from ofmu.engine.task import Task
 from ofmu.losses import nll
@@ -17,6 +18,12 @@ class Pair:
 
     forget: BatchLoss
     retain: BatchLoss
+    elsewhere: BatchLoss | None = None
+    """L_f on the same batch where it is asked for at θ + δ, if it is another one there."""
+
+    def at(self, delta: Vector | None) -> Pair:
+        """The pair with the L_f of that place; None is θ itself."""
+        return self if delta is None or self.elsewhere is None else replace(self, forget=self.elsewhere)
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Losses:
         per: what the mean of L_f is over.
         halves: evaluate each batch in two parts at least.
         curvature_share: share of each batch from which curvature is taken, 0 < s ≤ 1.
+        elsewhere: L_f at θ + δ, if it is another one there.
     """
 
     task: Task
@@ -36,12 +44,15 @@ class Losses:
     per: Reduction
     halves: bool = False
     curvature_share: float = 1.0
+    elsewhere: Values | None = None
 
     def draw(self) -> Pair:
         """The losses on the next two batches."""
+        forget, retain = self.task.draw("forget"), self.task.draw("retain")
         return Pair(
-            self._loss(self.forget, self.task.draw("forget"), self.per),
-            self._loss(lambda rows, _: nll(rows), self.task.draw("retain"), "tokens"),
+            self._loss(self.forget, forget, self.per),
+            self._loss(lambda rows, _: nll(rows), retain, "tokens"),
+            None if self.elsewhere is None else self._loss(self.elsewhere, forget, self.per),
         )
 
     def _loss(self, values: Values, draw: Draw, per: Reduction) -> BatchLoss:
@@ -59,6 +70,7 @@ class Losses:
         def first(draw: Draw) -> Draw:
             return Draw(draw.data, draw.indices[: math.ceil(self.curvature_share * len(draw.indices))])
 
-        forget = self._loss(self.forget, first(pair.forget.draw), self.per)
+        values = self.elsewhere if self.elsewhere is not None and pair.forget is pair.elsewhere else self.forget
+        forget = self._loss(values, first(pair.forget.draw), self.per)
         retain = self._loss(lambda rows, _: nll(rows), first(pair.retain.draw), "tokens")
         return Problem(self.task.parameters, forget, retain, dict(self.task.model.named_buffers()))

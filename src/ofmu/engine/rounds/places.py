@@ -1,45 +1,19 @@
-"""Where ∇Φ is evaluated: at θ, or at θ + δ, from which the parameters come back bit for bit."""
+"""The places at which inner steps ask for ∇Φ, by the options of a run."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, final
-
-import torch
+from typing import Literal, final
 
 from ofmu.core.ascent import finite_norm
 from ofmu.core.derivatives import Derivatives
 from ofmu.core.vector import Vector, number
+from ofmu.engine.rounds.adversary import Relearned
 from ofmu.engine.rounds.losses import Losses, Pair
+from ofmu.engine.rounds.place import Place
 from ofmu.engine.rounds.settings import Settings
-from ofmu.engine.task import Task
 
 Part = Literal["whole", "matrix"]
 """Of what a length is a share: all parameters as one vector, or each tensor."""
-
-
-class Place(ABC):
-    """A rule for the point at which an inner step asks for ∇Φ."""
-
-    gradients: float
-    """Gradients that finding δ takes, for planning."""
-
-    @abstractmethod
-    def displacement(self, pair: Pair) -> Vector | None:
-        """δ from the current θ; None for θ itself, which costs nothing.
-
-        Args:
-            pair: the losses of the step; more batches may be drawn, more gradients taken.
-        """
-
-    def state_dict(self) -> dict[str, Any]:
-        """What later points depend on; empty if nothing."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (most remember nothing)
-        """Go on from a checkpoint."""
 
 
 @final
@@ -95,28 +69,6 @@ def place_of(settings: Settings, losses: Losses, derivatives: Derivatives) -> Pl
     """Where the inner steps of a run evaluate ∇Φ; `losses` is for places that need batches of their own."""
     if settings.sam_radius > 0:
         return Sharp(derivatives, settings.sam_radius, settings.sam_of)
+    if settings.adversary_steps > 0:
+        return Relearned(losses.task, settings.adversary_steps, settings.adversary_rate)
     return Here()
-
-
-@contextmanager
-def visited(task: Task, delta: Vector | None) -> Iterator[None]:
-    """The parameters at θ + δ inside, at θ again afterwards, from a copy and after exceptions too.
-
-    Args:
-        task: whose parameters are moved.
-        delta: δ; None stays where it is and copies nothing.
-    """
-    if delta is None:
-        yield
-        return
-    theta = Vector(task.parameters)
-    origin = theta.clone()
-    try:
-        task.before_edit()
-        theta.add_(delta)
-        yield
-    finally:
-        task.before_edit()
-        with torch.no_grad():
-            for name, p in theta.items():
-                p.copy_(origin[name])

@@ -7,6 +7,7 @@ from typing import Any
 
 from ofmu.core.ascent import Inner
 from ofmu.core.descent import Outer
+from ofmu.core.vector import Vector
 from ofmu.engine.balance import Balance
 from ofmu.engine.checks import Check
 from ofmu.engine.method import Process, StepRecord
@@ -16,7 +17,8 @@ from ofmu.engine.rounds.losses import Losses, Pair
 from ofmu.engine.rounds.measured import Measured
 from ofmu.engine.rounds.outer import Descent, retain_gradient
 from ofmu.engine.rounds.phi import Phi
-from ofmu.engine.rounds.places import place_of, visited
+from ofmu.engine.rounds.place import visited
+from ofmu.engine.rounds.places import place_of
 from ofmu.engine.rounds.priority import Priority, Weight
 from ofmu.engine.rounds.record import record
 from ofmu.engine.rounds.sample import Sample
@@ -96,18 +98,21 @@ class Rounds(Process):
     def _inner_step(self, lr: float) -> _Ascent:
         """θ ← θ + (λ_eff η/T) P ∇Φ on fresh batches."""
         pair = self._losses.draw()
-        seen = self._direction(pair)
+        delta = self._place.displacement(pair)
+        pair = pair.at(delta)
+        seen = self._direction(pair, delta)
         weight = self._priority.weight(self._balance.weight, seen.gradient, seen.g_r or self._phi.last_retain)
         self._task.before_edit()
         with self._measured.step("forget", seen.gradient):
             self._optimiser.ascend(seen.gradient, lr, weight.lambda_eff, 1 / self._settings.inner_steps)
         return _Ascent(pair, seen, weight)
 
-    def _direction(self, pair: Pair) -> Inner:
-        """∇Φ at its place, shaped for the step."""
-        with visited(self._task, self._place.displacement(pair)):
+    def _direction(self, pair: Pair, delta: Vector | None) -> Inner:
+        """∇Φ at θ + δ, shaped for the step."""
+        with visited(self._task, delta):
             self._conflict.watch("forget", pair)
             seen = self._phi.gradient(pair)
+        self._place.saw(seen)
         self._conflict.see("forget", seen.g_f)
         for shaping in self._shapings:
             seen = shaping.shaped(seen)

@@ -55,6 +55,8 @@ class Settings:
     base: Literal["sequential", "anchored", "literal"] = "sequential"
     sam_radius: float = 0.0
     sam_of: Literal["whole", "matrix"] = "whole"
+    adversary_steps: int = 0
+    adversary_rate: float = 0.4
     trust_region: float = 0.0
     trust_of: Literal["whole", "matrix"] = "whole"
     debias: Literal["moving", "halves", "off"] = "moving"

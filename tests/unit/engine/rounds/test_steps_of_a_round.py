@@ -12,7 +12,8 @@ from ofmu.core.vector import Vector
 from ofmu.engine.objective import Objective
 from ofmu.engine.processes import Processes, processes
 from ofmu.engine.rounds.losses import Losses
-from ofmu.engine.rounds.places import Sharp, visited
+from ofmu.engine.rounds.place import visited
+from ofmu.engine.rounds.places import Sharp
 from ofmu.engine.rounds.trust import Region
 from ofmu.engine.task import Task
 from ofmu.losses import nll

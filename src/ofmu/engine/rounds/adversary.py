@@ -1,0 +1,115 @@
+"""The relearning adversary: a point nearby where what was forgotten has been taught again, for ∇Φ to be taken there.
+
+Of the problem
+
+    max over θ of  min over δ of  L_f(θ + δ),    δ at most m relearning steps long,
+
+the inner minimum is what a relearning attack does. Both sides need ∇L_f at the same point, so one gradient serves both:
+
+    δ₀ = 0,    δ_{j+1} = δ_j − η_a · Adam_j(∇L_f(θ + δ_j))        relearn
+               θ       ← θ + (λ_eff η/T) P ∇Φ(θ + δ_j)            forget, where it has been relearned
+
+After a number of steps drawn from 1 … m the adversary drops what it has learned and begins again at δ = 0, so that ∇Φ
+is taken at θ itself about 2/(m + 1) of the time. While it lasts, θ moves under it; the batches come from a stream
+without replacement, so that ∇Φ is asked for on examples that the adversary has not been taught, as an attack is judged
+on examples that it did not teach. At θ + δ, L_f is one-sided: an example above its level there is no reason to call it
+back, only one at θ is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from ofmu.core.ascent import Inner
+from ofmu.core.vector import Vector
+from ofmu.engine.rounds.losses import Pair
+from ofmu.engine.rounds.place import Place
+from ofmu.engine.task import Task
+
+BETAS = (0.9, 0.999)
+"""Decay of Adam's moments, those of the attack."""
+
+EPSILON = 1e-8
+
+
+@final
+class Relearned(Place):
+    """θ + δ, where the last few batches have been taught again. No gradient of its own is taken.
+
+    Three vectors of the size of the parameters are held: δ and Adam's moments.
+
+    Args:
+        task: whose parameters are moved; its seed draws the lengths of the lessons.
+        steps: m ≥ 1, the longest lesson.
+        rate: η_a as a share of the run's peak step size, > 0; .4 is what the relearning attack takes at its r = .02.
+
+    Source: min–max unlearning against relearning, Tamirisa et al. 2024 (arXiv 2408.00761); one gradient for both
+    sides, Shafahi et al. 2019 (arXiv 1904.12843). **Differs**: δ is a run of Adam steps, begun anew at random, in the
+    place of a ball; the retain gradient is taken at θ.
+    """
+
+    gradients = 0.0
+
+    def __init__(self, task: Task, steps: int, rate: float):
+        self._task, self._steps = task, steps
+        self._step_size = rate * task.pace.learning_rate
+        self._lesson = 0  # lessons begun
+        self._age, self._length = 0, 0
+        self._delta = self._first = self._second = Vector()
+
+    def displacement(self, pair: Pair) -> Vector | None:
+        """δ as the steps so far have made it; None at the beginning of a lesson."""
+        if self._age == self._length:
+            self._begin()
+        return self._delta if self._age > 0 else None
+
+    def saw(self, seen: Inner) -> None:
+        """Teach: δ ← δ − η_a · Adam(∇L_f(θ + δ)), which lowers the likelihood's loss where ∇Φ is to raise it."""
+        self._age += 1
+        with torch.no_grad():
+            for name, g in seen.g_f.items():
+                self._teach(name, g)
+
+    def _teach(self, name: str, g: torch.Tensor) -> None:
+        """One step of Adam on one tensor of δ."""
+        first, second = (1 - beta**self._age for beta in BETAS)
+        m, v = self._first[name], self._second[name]
+        m.mul_(BETAS[0]).add_(g, alpha=1 - BETAS[0])
+        v.mul_(BETAS[1]).add_(g * g, alpha=1 - BETAS[1])
+        self._delta[name].sub_(m / ((v / second).sqrt_().add_(EPSILON)), alpha=self._step_size / first)
+
+    def _begin(self) -> None:
+        """A new lesson: δ = 0, and how long it will be."""
+        parameters = self._task.parameters
+        self._delta, self._first, self._second = (Vector.zeros_like(parameters) for _ in range(3))
+        self._length = length(self._task.seed, self._lesson, self._steps)
+        self._lesson += 1
+        self._age = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The lesson under way."""
+        return {
+            "lesson": self._lesson,
+            "age": self._age,
+            "length": self._length,
+            "delta": dict(self._delta),
+            "first": dict(self._first),
+            "second": dict(self._second),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on in the middle of a lesson."""
+        self._lesson, self._age, self._length = state["lesson"], state["age"], state["length"]
+        self._delta, self._first, self._second = (Vector(state[name]) for name in ("delta", "first", "second"))
+
+
+def length(seed: int, lesson: int, most: int) -> int:
+    """How many steps a lesson has, 1 … most: a pure function, the same on every rank and after a resume.
+
+    >>> [length(0, lesson, 4) for lesson in range(8)]
+    [1, 4, 3, 1, 4, 2, 3, 4]
+    """
+    return int(np.random.Generator(np.random.Philox(key=[seed, lesson])).integers(1, most, endpoint=True))
