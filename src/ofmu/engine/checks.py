@@ -47,16 +47,17 @@ def per_example(
     indices: Sequence[int],
     facts: Callable[[Rows], Tensor] = Rows.nll_means,
     *,
+    shape: tuple[int, ...] = (),
     processes: Processes,
     meter: Meter | None,
     part_size: int,
 ) -> Floats:
-    """A fact of each chosen example, by default its mean loss A_i: (n,) float64, in the order of `indices`.
+    """A fact of each chosen example, by default its mean loss A_i: (n, *shape) float64, in the order of `indices`.
 
     All ranks get the same values. Sharded or not, every rank does the same number of forward passes.
     """
     order = sorted(range(len(indices)), key=lambda k: data.lengths[indices[k]])
-    out = torch.zeros(len(indices), dtype=torch.float64)
+    out = torch.zeros(len(indices), *shape, dtype=torch.float64)
     rounds = -(-len(order) // (part_size * processes.world))
     for number in range(rounds):
         start = (number * processes.world + processes.rank) * part_size

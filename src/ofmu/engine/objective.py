@@ -10,30 +10,75 @@ import torch
 from torch import Tensor
 
 from ofmu.engine.forward import Batch
+from ofmu.engine.levels import Levels
 from ofmu.engine.reference import sums_of
 from ofmu.engine.task import Task
-from ofmu.losses import Rows, Sides, level, nll, npo, removal
+from ofmu.losses import (
+    Rows,
+    Sides,
+    by_rank,
+    clip,
+    in_place,
+    level,
+    nll,
+    npo,
+    removal,
+    simnpo,
+    token_level,
+    token_probability,
+    uniform,
+)
 from ofmu.ranges import Range
+
+Values = Callable[[Rows, Batch], Tensor]
+"""F of each example of a batch: (B,), to be minimised."""
+Per = Literal["tokens", "examples"]
+Order = Literal["now", "before"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """The forget loss F to be minimised; the paper's L_f, to be raised, is −F."""
 
-    name: Literal["auto", "level", "nll", "npo", "removal"] | None = None
-    """`level`: each example to the loss of unseen data; `removal`: whole classes to chance; `auto`: the one of these
-    two that fits the data; `nll`: the paper's plain ascent; `npo`."""
+    name: (
+        Literal[
+            "auto",
+            "level",
+            "token_level",
+            "removal",
+            "nll",
+            "npo",
+            "simnpo",
+            "clip",
+            "uniform",
+            "token_probability",
+        ]
+        | None
+    ) = None
+    """`level`: each example to the loss of unseen data; `token_level`: each of its tokens; `removal`: whole classes to
+    chance; `auto`: `level` or `removal`, as fits the data; `nll`: the paper's plain ascent; `npo`, `simnpo`, `clip`,
+    `token_probability`: ascent that fades; `uniform`: no answer preferred."""
     width: Annotated[float, Range(gt=0)] = 1.0
-    """`level`: distance to the level, in nats, beyond which the pull no longer grows."""
+    """`level`, `token_level`: distance to the level, in nats, beyond which the pull no longer grows."""
     sides: Sides = "two"
-    """`level`: `two`, or `one`: what is above its level is not called back."""
-    beta: Annotated[float, Range(gt=0)] = 0.1
-    """`npo`: the inverse temperature."""
+    """`level`, `token_level`: `two`, or `one`: what is above its level is not called back."""
+    order: Order = "now"
+    """`token_level`: levels are dealt out by the rank of a token's loss `now`, or `before` unlearning."""
+    beta: Annotated[float, Range(gt=0)] | None = None
+    """`npo` (default 0.1), `simnpo` (default 4.5): the inverse temperature."""
+    delta: Annotated[float, Range(ge=0)] = 0.0
+    """`simnpo`: the loss, in nats, around which the push fades."""
+    ceiling: Annotated[float, Range(gt=0)] | None = None
+    """`clip`: the loss, in nats, around which the push fades; left out: each example's level, for whole classes that of
+    a uniform guess."""
+
+    @property
+    def needs_level(self) -> bool:
+        """Whether it cannot do without levels."""
+        return self.name in ("level", "token_level")
 
 
-def forget_objective(
-    task: Task, options: Objective
-) -> tuple[Callable[[Rows, Batch], Tensor], Literal["tokens", "examples"]]:
+def forget_objective(task: Task, options: Objective) -> tuple[Values, Per]:
     """F of each example or token, and what its mean is over.
 
     Args:
@@ -46,21 +91,63 @@ def forget_objective(
     name = options.name
     if name == "auto":
         name = "level" if task.removed is None else "removal"
-    if name == "nll":
-        return lambda rows, _: -nll(rows), "tokens"
+    if name in OF_ROWS:
+        return OF_ROWS[name](options), "tokens"
+    if name == "simnpo":
+        return lambda rows, _: simnpo(rows, options.beta or 4.5, options.delta), "examples"
     if name == "npo":
         reference = sums_of(task)
-        return lambda rows, _: npo(rows, reference(rows), options.beta), "examples"
+        return lambda rows, _: npo(rows, reference(rows), options.beta or 0.1), "examples"
+    if name == "clip":
+        return _clip(task, options), "examples"
     if name == "removal":
-        removed = task.removed
-        assert removed is not None  # checked before the run begins
-        chance = float(removed.double().mean())
-        return lambda rows, _: removal(rows, removed.to(rows.logits.device), chance), "examples"
-    levels = task.levels
-    assert name == "level"
-    assert levels is not None  # checked before the run begins
+        return _removal(task), "examples"
+    assert name in ("level", "token_level")
+    assert task.levels is not None  # checked before the run begins
+    return (_level if name == "level" else _token_level)(task.levels, options), "examples"
+
+
+OF_ROWS: dict[str | None, Callable[[Objective], Values]] = {
+    "nll": lambda _: lambda rows, _batch: -nll(rows),
+    "uniform": lambda _: lambda rows, _batch: uniform(rows),
+    "token_probability": lambda _: lambda rows, _batch: token_probability(rows),
+}
+"""Objectives that need nothing but the rows."""
+
+
+def _level(levels: Levels, options: Objective) -> Values:
+    return lambda rows, _: level(rows, _of(levels, rows), options.width, options.sides)
+
+
+def _token_level(levels: Levels, options: Objective) -> Values:
+    now = options.order == "now"
+    dealt = by_rank if now else in_place
 
     def to_level(rows: Rows, _: Batch) -> Tensor:
-        return level(rows, torch.tensor(levels.of(rows.ids), device=rows.logits.device), options.width, options.sides)
+        wanted = torch.from_numpy(levels.of_tokens(rows.ids, ascending=now)).to(rows.logits)
+        return token_level(rows, dealt(rows, wanted), options.width, options.sides)
 
-    return to_level, "examples"
+    return to_level
+
+
+def _clip(task: Task, options: Objective) -> Values:
+    levels = task.levels
+
+    def ceilings(rows: Rows) -> Tensor:
+        if options.ceiling is not None or levels is None:
+            return rows.logits.new_full((len(rows.ids),), options.ceiling or task.chance)
+        return _of(levels, rows)
+
+    return lambda rows, _: clip(rows, ceilings(rows))
+
+
+def _removal(task: Task) -> Values:
+    removed = task.removed
+    assert removed is not None  # checked before the run begins
+    chance = float(removed.double().mean())
+    return lambda rows, _: removal(rows, removed.to(rows.logits.device), chance)
+
+
+def _of(levels: Levels, rows: Rows) -> Tensor:
+    """The levels of a batch's examples: (B,)."""
+    return torch.tensor(levels.of(rows.ids), device=rows.logits.device)

@@ -15,6 +15,7 @@ from ofmu.engine.forward import Batch, rows
 from ofmu.engine.goal import RUNNING, Goal
 from ofmu.engine.levels import Floats, Levels
 from ofmu.engine.loss import Draw
+from ofmu.engine.token_losses import token_losses
 from ofmu.engine.work import Work
 from ofmu.losses.rows import Rows
 
@@ -74,6 +75,16 @@ class Task(Work):
             chosen.data,
             chosen.indices,
             facts,
+            processes=self.processes,
+            meter=self.meter,
+            part_size=max(self.part_size, 16),
+        )
+
+    def token_losses(self, chosen: Draw) -> list[Floats]:
+        """The losses of the scored tokens of each chosen example, in nats, counted as forward passes."""
+        return token_losses(
+            self.model,
+            chosen,
             processes=self.processes,
             meter=self.meter,
             part_size=max(self.part_size, 16),

@@ -48,3 +48,18 @@ class Rows:
     def nll_means(self) -> Tensor:
         """A_i = S_i / n_i, the mean loss of an example's scored rows, in nats: (B,), ≥ 0; 0 where n_i = 0."""
         return self.nll_sums() / self.counts().clamp_min(1)
+
+    def padded(self, values: Tensor, width: int) -> Tensor:
+        """Each example's values in the order of its rows, then zeros: (R,) → (B, width).
+
+        Args:
+            values: one a row.
+            width: at least the largest count of rows of an example.
+        """
+        order = self.example.argsort(stable=True)
+        example = self.example[order]
+        counts = torch.bincount(self.example, minlength=len(self.ids))
+        position = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[example]
+        found = torch.zeros(len(self.ids), width, dtype=values.dtype, device=values.device)
+        found[example, position] = values[order]
+        return found

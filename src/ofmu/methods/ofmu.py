@@ -169,8 +169,8 @@ class OFMU(Method):
         name = options.objective.name
         if name == "removal" and task.removed is None:
             raise InputError("objective.name removal is for whole classes, but the retain set holds some of them")
-        if name == "level" and task.levels is None:
-            raise InputError("objective.name level: whole classes are removed, which have no level; use removal")
+        if options.objective.needs_level and task.levels is None:
+            raise InputError(f"objective.name {name}: whole classes are removed, which have no level; use removal")
 
     def start(self, task: Task) -> Process:
         """Begin on a task."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+
+import numpy as np
 
 from ofmu.data.swaps import swapped
 from ofmu.engine.forward import Encoded
 from ofmu.engine.goal import Goal, LevelGoal, RemovalGoal, predicted_as
-from ofmu.engine.levels import Floats, Levels, Source, deal
+from ofmu.engine.levels import Floats, Levels, Source, deal, deal_tokens
 from ofmu.engine.loss import Draw
 from ofmu.engine.task import WATCHED, Task, choose
 from ofmu.runs.inputs import Sets
 
-LossesOf = Callable[[Draw], Floats]
-"""Mean losses of chosen examples under some model."""
+LossesOf = Callable[[Draw], list[Floats]]
+"""Token losses of chosen examples under some model."""
 
 
 def watched_forget(sets: Sets, seed: int) -> tuple[Draw, str | None]:
@@ -49,7 +52,7 @@ def make_levels(
     seed: int,
     base: LossesOf | None = None,
 ) -> Levels | None:
-    """The level of each forget example; None where whole classes are removed.
+    """The level of each forget example and of each of its tokens; None where whole classes are removed.
 
     Args:
         sets: the examples.
@@ -69,8 +72,14 @@ def make_levels(
         made = encode(swapped(sets.examples["forget"], sets.examples["retain"], seed=seed))
         unseen = Draw(made, tuple(range(len(made.ids))))
     difficulty = (base or losses)(Draw(forget, tuple(range(len(forget.ids)))))
-    shift = 0.0 if base is None else float(difficulty.mean() - base(unseen).mean())
-    return deal(forget.ids, difficulty, losses(unseen), source, shift)
+    levels_of = losses(unseen)
+    shift = 0.0 if base is None else float((_means(difficulty)).mean() - _means(base(unseen)).mean())
+    levels = deal(forget.ids, _means(difficulty), _means(levels_of), source, shift)
+    return replace(levels, tokens=dict(zip(forget.ids, deal_tokens(difficulty, levels_of, shift), strict=True)))
+
+
+def _means(losses: list[Floats]) -> Floats:
+    return np.array([example.mean() for example in losses])
 
 
 def make_goal(task: Task, sets: Sets) -> Goal:

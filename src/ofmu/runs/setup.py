@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ofmu.engine.checks import per_example
 from ofmu.engine.forward import Encoded
 from ofmu.engine.levels import Floats
 from ofmu.engine.loss import BatchLoss, Draw
@@ -22,6 +21,7 @@ from ofmu.engine.method import Method
 from ofmu.engine.pace import Pace, default_learning_rate, default_steps
 from ofmu.engine.processes import Processes
 from ofmu.engine.task import Task
+from ofmu.engine.token_losses import token_losses
 from ofmu.errors import InputError
 from ofmu.losses import nll
 from ofmu.models.adapters import adapter_off, add_lora
@@ -157,17 +157,15 @@ def _set_goal(task: Task, config: Any, loaded: Loaded, sets: Sets) -> None:
     base = None
     if config.base is not None and sets.removed is None:
         base = _losses_of_other(task, read_model(config.base, config))
-    task.levels = make_levels(sets, encode, task.facts, seed=config.seed, base=base)
+    task.levels = make_levels(sets, encode, task.token_losses, seed=config.seed, base=base)
     task.goal = make_goal(task, sets)
 
 
-def _losses_of_other(task: Task, other: Loaded) -> Callable[[Draw], Floats]:
+def _losses_of_other(task: Task, other: Loaded) -> Callable[[Draw], list[Floats]]:
     model = task.processes.place(other.model)
 
-    def losses(draw: Draw) -> Floats:
-        return per_example(
-            model, draw.data, draw.indices, processes=task.processes, meter=task.meter, part_size=task.part_size
-        )
+    def losses(draw: Draw) -> list[Floats]:
+        return token_losses(model, draw, processes=task.processes, meter=task.meter, part_size=task.part_size)
 
     return losses
 
