@@ -18,6 +18,7 @@ from ofmu.errors import unknown
 BENCHMARKS = {
     "tofu": "What language models still know of fictitious authors, in the public tables.",
     "muse": "Six ways to look at language models that were to forget a corpus, over files of MUSE's layout.",
+    "objectives": "Where each forget objective turns concave, so that the penalty no longer undoes forgetting.",
     "evaluation": "How much faster measuring is than computing each metric in a pass of its own.",
     "convergence": "The theory run on problems with a known answer: rates, thresholds, schedules.",
     "coupling": "Does what is hard to forget cost more of the rest? Single digits, a small network.",

@@ -1,0 +1,169 @@
+"""Two tiny models in float64 that have memorised random data, and the forget objectives on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ofmu.engine.levels import Levels, deal, deal_tokens
+from ofmu.losses import (
+    Rows,
+    by_rank,
+    clip,
+    level,
+    nll,
+    npo,
+    simnpo,
+    token_level,
+    token_probability,
+    uniform,
+)
+
+Objective = Callable[[Rows], Tensor]
+"""F of the forget rows, 0-d, to be minimised."""
+
+ENOUGH = 0.05
+"""Loss in nats at which data count as memorised."""
+
+
+@dataclass
+class Memorised:
+    """A model with its forget, retain and unseen rows.
+
+    Args:
+        model: trained to :data:`ENOUGH` on the first two.
+        forget: rows of the forget examples at the current parameters.
+        retain: their loss on the retain examples, 0-d.
+        unseen: rows of examples of the same kind that it was not trained on.
+    """
+
+    model: nn.Module
+    forget: Callable[[], Rows]
+    retain: Callable[[], Tensor]
+    unseen: Callable[[], Rows]
+
+    def __post_init__(self) -> None:
+        self.parameters = dict(self.model.named_parameters())
+        self._start = {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    def rows(self) -> Rows:
+        """The forget rows, in the graph of the parameters."""
+        return self.forget()
+
+    @torch.no_grad()
+    def nll(self) -> float:
+        """Mean of the forget examples' mean losses, in nats."""
+        return self.forget().nll_means().mean().item()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Back to the memorised state."""
+        for name, p in self.parameters.items():
+            p.copy_(self._start[name])
+
+    @torch.no_grad()
+    def levels(self) -> Levels:
+        """The levels of the forget examples and their tokens, from the unseen ones."""
+        own, other = (_tokens(rows()) for rows in (self.forget, self.unseen))
+        ids = self.forget().ids
+        mean = lambda losses: np.array([x.mean() for x in losses])  # noqa: E731
+        levels = deal(ids, mean(own), mean(other), "holdout")
+        return Levels(levels.by_id, "holdout", dict(zip(ids, deal_tokens(own, other), strict=True)))
+
+
+def mlp(seed: int) -> Memorised:
+    """A tanh network, 10 inputs, 24 hidden units, 10 classes; 30 forget, 30 retain, 30 unseen points, labels random."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(10, 24), nn.Tanh(), nn.Linear(24, 10)).double()
+    x, y = torch.randn(90, 10, dtype=torch.float64), torch.randint(10, (90,))
+    ids = tuple(str(n) for n in range(30))
+
+    def rows(start: int) -> Rows:
+        part = slice(start, start + 30)
+        return Rows(model(x[part]), y[part], torch.arange(30), ids)
+
+    return _taught(model, rows)
+
+
+def llama(seed: int) -> Memorised:
+    """Two layers of width 24, 24 tokens; 12 forget, 12 retain, 12 unseen sequences: 2 that name it, 8 random ones."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=24,
+        hidden_size=24,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        attn_implementation="eager",
+    )
+    model = LlamaForCausalLM(config).double().eval()
+    names = torch.cartesian_prod(torch.arange(24), torch.arange(24))[torch.randperm(24 * 24)[:36]]
+    tokens = torch.cat([names, torch.randint(24, (36, 8))], dim=1)
+    ids = tuple(str(n) for n in range(12))
+
+    def rows(start: int) -> Rows:
+        part = tokens[start : start + 12]
+        logits = model(input_ids=part, use_cache=False).logits[:, 1:-1]
+        return Rows(logits.flatten(0, 1), part[:, 2:].flatten(), torch.arange(12).repeat_interleave(8), ids)
+
+    return _taught(model, rows)
+
+
+def _taught(model: nn.Module, rows: Callable[[int], Rows]) -> Memorised:
+    """Adam on forget and retain rows until both are memorised."""
+    size = len(rows(0).ids)
+    of = [lambda start=start: rows(start) for start in (0, size, 2 * size)]
+    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
+    for _ in range(5000):
+        losses = [part().nll_means().mean() for part in of[:2]]
+        if max(loss.item() for loss in losses) < ENOUGH:
+            break
+        optimiser.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimiser.step()
+    else:
+        raise RuntimeError("a toy model did not memorise its data")
+    return Memorised(model, of[0], lambda: of[1]().nll_means().mean(), of[2])
+
+
+def objectives(toy: Memorised, ceiling: float) -> dict[str, Objective]:
+    """The objectives at their usual options, levels and references taken now.
+
+    Args:
+        toy: in its memorised state.
+        ceiling: C of `clip`.
+    """
+    levels = toy.levels()
+    with torch.no_grad():
+        start = toy.rows()
+        reference = start.nll_sums()
+        tokens = start.counts().sum()
+    wanted = torch.tensor(levels.of(start.ids), dtype=torch.float64)
+    of_tokens = torch.from_numpy(levels.of_tokens(start.ids, ascending=True))
+    ceilings = torch.full_like(wanted, ceiling)
+    found: dict[str, Objective] = {
+        "nll": lambda rows: -nll(rows).sum() / tokens,
+        "npo": lambda rows: npo(rows, reference, 0.1).mean(),
+        "simnpo": lambda rows: simnpo(rows, 4.5, 0.0).mean(),
+        "clip": lambda rows: clip(rows, ceilings).mean(),
+        "token_probability": lambda rows: token_probability(rows).sum() / tokens,
+        "uniform": lambda rows: uniform(rows).sum() / tokens,
+        "level": lambda rows: level(rows, wanted, 1.0).mean(),
+        "level, one-sided": lambda rows: level(rows, wanted, 1.0, "one").mean(),
+    }
+    if tokens > len(start.ids):
+        found["token_level"] = lambda rows: token_level(rows, by_rank(rows, of_tokens), 1.0).mean()
+    return found
+
+
+def _tokens(rows: Rows) -> list[np.ndarray]:
+    counts = rows.counts().long().tolist()
+    padded = rows.padded(-rows.log_probabilities(), max(counts)).numpy()
+    return [losses[:count] for losses, count in zip(padded, counts, strict=True)]
