@@ -43,6 +43,13 @@ def sets(modality: str) -> dict[str, Any]:
     return {"forget": images("forget", 7), "retain": images("retain", 9)}
 
 
+def _levels(forget: Any) -> Levels:
+    """3 nats for the first example, 4 for the second …; tokens spread evenly around it."""
+    by_id = {i: 3.0 + k for k, i in enumerate(forget.ids)}
+    tokens = {i: np.linspace(0.5, 1.5, int(n)) * by_id[i] for i, n in zip(forget.ids, forget.counts)}
+    return Levels(by_id, "holdout", tokens)
+
+
 def make_task(
     model: nn.Module,
     ranks: Processes,
@@ -73,7 +80,7 @@ def make_task(
         chance=math.log(10),
         watch_forget=Draw(data["forget"], tuple(range(len(data["forget"])))),
         watch_retain=Draw(data["retain"], tuple(range(len(data["retain"])))),
-        levels=Levels({i: 3.0 + k for k, i in enumerate(data["forget"].ids)}, "holdout"),
+        levels=_levels(data["forget"]),
         reference_model=reference,
         **more,
     )

@@ -40,6 +40,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ofmu none": ("ofmu", {"similarity": "none", "rho": 0.1, "optimiser_states": "two"}),
     "ofmu projected": ("ofmu", {"step": "projected", "inner_steps": 2, "outer_steps": 2}),
     "ofmu npo": ("ofmu", {"objective": {"name": "npo"}}),
+    "ofmu token_level": ("ofmu", {"objective": {"name": "token_level", "sides": "one"}}),
     "ofmu nll": ("ofmu", {"objective": {"name": "nll"}}),
     "grad_diff kl": ("grad_diff", {"retain": "kl"}),
     "npo kl": ("npo", {"retain": "kl"}),

@@ -101,7 +101,6 @@ def llama(seed: int) -> Memorised:
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=16,
-        attn_implementation="eager",
     )
     model = LlamaForCausalLM(config).double().eval()
     names = torch.cartesian_prod(torch.arange(24), torch.arange(24))[torch.randperm(24 * 24)[:36]]

@@ -41,7 +41,7 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
         tell: is told what is going on.
 
     Returns:
-        ``rows``: objective × model, the forget losses where κ turned negative for good (lowest and highest over the
+        ``tables``: objective × model, the forget losses where κ turned negative for good (lowest and highest over the
         seeds), how many of the seeds turned, κ at the start, and how far those went that did not turn; ``runs``: each
         of them; ``seconds``; ``options``.
 
@@ -53,7 +53,7 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
     runs = [found for model in options.models for found in _of_model(model, options, tell)]
     return {
         "benchmark": "objectives",
-        "rows": _rows(runs),
+        "tables": {"Where κ turns negative": _rows(runs)},
         "runs": runs,
         "seconds": time.perf_counter() - began,
         "options": asdict(options),
