@@ -48,7 +48,7 @@ class Options(Subject):
     peak_tflops: Annotated[float, Range(gt=0)] | None = None
     """The device's peak at the precision used, in TFLOP/s; with it the share of the roofline is given."""
     output: str | None = None
-    """File for the results."""
+    """File for the results, written anew after each form."""
 
 
 def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -63,21 +63,22 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
         tell: is told what is going on.
 
     Returns:
-        ``costs``: form → gradients, seconds, ``of_pairs`` (time over that of as many paired steps as the form stands
-        for), ``beyond`` (time beyond its gradients, as a share of theirs; of exact forms, beyond as many plain ones),
-        memory and vectors; ``subject``; ``options``.
+        ``tables``: ``costs``, a row a form: gradients, seconds, ``of_pairs`` (time over that of as many paired steps as
+        the form stands for), ``beyond`` (time beyond its gradients, as a share of theirs; of exact forms, beyond as
+        many plain ones), memory and vectors; and ``subject``. Also ``options``.
 
     Raises:
         InputError: no form has such a name, or the model cannot be read.
         RunError: a form took other gradients than the table of costs says.
     """
     from ofmu.benchmarks.cost_forms import forms
+    from ofmu.runs.directory import write_json
 
     ranges.check(options)
     chosen = _chosen(options.forms, forms())
     subject = Subject(**{f.name: getattr(options, f.name) for f in fields(Subject)})
     rows: list[dict[str, Any]] = []
-    facts: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, form in chosen.items():
         tell(name)
         if form.eager and subject.model == "resnet20":
@@ -89,10 +90,17 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
             row |= memory_of_its_own(on, name)
         if options.vectors and not form.eager:
             row["vectors"] = round(counted(form).vectors, 2)
+        if options.peak_tflops is not None:
+            facts["roofline_share"] = facts["tflops"] / options.peak_tflops
         rows.append({"form": name, **row})
-    if options.peak_tflops is not None:
-        facts["roofline_share"] = facts["tflops"] / options.peak_tflops
-    return {"costs": rows, "subject": [facts], "options": asdict(options)}
+        found = {"benchmark": "cost", "tables": {"costs": rows, "subject": [facts]}, "options": _told(options)}
+        if options.output is not None:
+            write_json(Path(options.output), found)
+    return found
+
+
+def _told(options: Options) -> dict[str, Any]:
+    return {name: value for name, value in asdict(options).items() if name != "output"}
 
 
 def timed(subject: Subject, form: Form, repeats: int) -> tuple[dict[str, Any], dict[str, Any]]:

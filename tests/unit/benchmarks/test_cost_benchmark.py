@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -39,19 +42,23 @@ def test_no_step_holds_more_vectors_than_the_table_says(name: str, most: int) ->
     assert counted(forms()[name]).vectors < most + 0.5
 
 
-def test_every_form_takes_the_gradients_of_the_table() -> None:
+def test_every_form_takes_the_gradients_of_the_table(tmp_path: Path) -> None:
     """`run` refuses a form that does not."""
-    found = run(Options(**TINY, repeats=1, memory=False, vectors=False))
-    assert [row["form"] for row in found["costs"]] == list(forms())
-    assert all(row["seconds"] > 0 and row["of_pairs"] > 0 for row in found["costs"])
-    assert found["subject"][0]["trained"] == found["subject"][0]["weights"]
+    output = tmp_path / "cost.json"
+    found = run(Options(**TINY, repeats=1, memory=False, vectors=False, output=str(output)))
+    assert json.loads(output.read_text(encoding="utf-8")) == found
+    costs, (facts,) = found["tables"]["costs"], found["tables"]["subject"]
+    assert [row["form"] for row in costs] == list(forms())
+    assert all(row["seconds"] > 0 and row["of_pairs"] > 0 for row in costs)
+    assert facts["trained"] == facts["weights"]
 
 
 def test_other_subjects_and_one_form() -> None:
     adapted = run(Options(**TINY, lora=2, forms="inner C2", repeats=1, memory=False, vectors=False))
-    assert adapted["subject"][0]["trained"] < adapted["subject"][0]["weights"]
+    (facts,) = adapted["tables"]["subject"]
+    assert facts["trained"] < facts["weights"]
     found = run(Options(model="resnet20", batch=2, forms="inner C7", repeats=1, memory=False, vectors=False))
-    assert found["costs"][0]["gradients"] == 2
+    assert found["tables"]["costs"][0]["gradients"] == 2
     with pytest.raises(InputError, match="no form has a name with 'outre'"):
         run(Options(forms="outre"))
 
