@@ -26,7 +26,8 @@ def scores(wide: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[s
         flags += [f"--{name}", str(write_lines(folder / f"{name}.jsonl", facts(numbers)))]
     asked = [{"question": f"Which is {k}?", "choices": ["a", "b", "c", "d"], "answer": k % 4} for k in range(12)]
     choices = write_lines(folder / "choices.jsonl", asked)
-    words = ["evaluate", "--model", str(wide), "--original", str(wide), "--retrained", str(wide), *flags]
+    words = ["evaluate", "--model", str(wide), "--original", str(wide), "--retrained", str(wide)]
+    words += [*flags, "--base", str(wide)]
     words += ["--abilities", f"quiz={choices}", "--generate", "--max-new-tokens", "3", "--gradient-norms"]
     assert main([*words, "--output", str(folder / "run"), "--device", "cpu", "--quiet"]) == 0
     found = json.loads((folder / "run/metrics.json").read_text())["scores"]
@@ -38,6 +39,15 @@ def test_answers_are_measured_on_what_was_asked_and_not_on_the_holdout(scores: d
         assert scores[name, "unlearned"]["value"] is not None, name
     assert ("holdout_rougeL_recall", "unlearned") not in scores
     assert scores["forget_generated_tokens", "unlearned"]["value"] <= 3
+
+
+def test_the_base_model_reads_every_model_s_answers(scores: dict[tuple[str, str], Any]):
+    said = {role: scores["forget_ref_nll", role]["value"] for role in ("unlearned", "original", "retrained", "base")}
+    assert 0 < said["base"] < 6
+    assert len(set(said.values())) == 1  # all four are the same model
+    assert scores["forget_ref_nll", "unlearned"]["direction"] == "as_retrained"
+    assert scores["retain_ref_nll", "unlearned"]["n"] > 0
+    assert ("holdout_ref_nll", "unlearned") not in scores
 
 
 def test_multiple_choice_is_answered_by_its_letters(scores: dict[tuple[str, str], Any]):

@@ -59,6 +59,7 @@ _NAMES = {
     "wrong_probability": "mean probability of wrong answers",
     "generated_tokens": "mean length of what the model says, in tokens",
     "rep4": "repetition in what the model says",
+    "ref_nll": "how unlikely the base model finds what the model says (loss)",
     "cut": "share of answers cut off by the length limit",
     "empty": "share of empty answers",
     "margin": "mean margin of the label over all other classes",

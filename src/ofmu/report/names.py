@@ -34,6 +34,7 @@ _KINDS = {
     "generated_tokens": ("Length of what it says", "tokens"),
     "cut": ("Answers cut off by the length limit", "share, 0 … 1"),
     "rep4": ("Repetition in what it says", "share of four-word runs that come again, 0 … 1"),
+    "ref_nll": ("What it says as the base model reads it", "loss of the answers, nats; high = gibberish"),
     "empty": ("Empty answers", "share, 0 … 1"),
     "accuracy": ("Accuracy", "share of images given their label"),
     "margin": ("Margin of the label", "logit of the label against the rest"),

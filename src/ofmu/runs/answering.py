@@ -8,20 +8,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ofmu.data.examples import TextExamples
-from ofmu.data.prompts import encode_prompts, prompt_room
+from ofmu.data.prompts import Prompts, encode_prompts, prompt_room
 from ofmu.data.tokens import TokenSet
 from ofmu.engine.forward import Encoded
 from ofmu.engine.processes import Processes
 from ofmu.errors import InputError
 from ofmu.evaluation.answers import AnswerFacts, answer_facts, together, with_generations
 from ofmu.evaluation.choices import score_choices
-from ofmu.evaluation.generation import generate
+from ofmu.evaluation.generation import Generations, generate
 from ofmu.evaluation.gradient_norms import gradient_norms
 from ofmu.evaluation.multiple_choice import multiple_choice
 from ofmu.evaluation.record import Record
 from ofmu.models.loaded import Loaded
 from ofmu.runs.config import Evaluate
 from ofmu.runs.inputs import LONGEST, Sets
+
+Heard = dict[tuple[str, str], tuple[Prompts, Generations]]
+"""(fingerprint of a model, set) → what this process asked it there, and what it said."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,22 @@ class Further:
         choices: set → multiple-choice questions.
         gradients_of: sets of which each example's gradient is measured, as tokens.
         batch_size: answers at a time.
+        heard: keeps the answers for the base model to read; None: they are not kept.
     """
 
     asked: Questions | None
     choices: Mapping[str, TextExamples]
     gradients_of: Mapping[str, TokenSet]
     batch_size: int
+    heard: Heard | None = None
 
     def add(self, records: Mapping[str, Record], loaded: Loaded, processes: Processes) -> dict[str, Record]:
         """The records of one placed model with what these passes find."""
         found = dict(records)
         if self.asked is not None:
-            found = answered(found, loaded, self.asked, processes=processes, batch_size=self.batch_size)
+            found = answered(
+                found, loaded, self.asked, processes=processes, batch_size=self.batch_size, heard=self.heard
+            )
         for name, examples in self.choices.items():
             found[name] = chosen(found[name], examples, loaded, processes=processes, batch_size=self.batch_size)
         for name, encoded in self.gradients_of.items():
@@ -102,7 +109,8 @@ def further(config: Evaluate, sets: Sets, chosen: Mapping[str, Encoded]) -> Furt
     }
     wanted = ("forget", "holdout") if config.gradient_norms else ()
     tokens = {name: chosen[name] for name in wanted if name in chosen}
-    return Further(asked, choices, tokens, config.batch_size)  # pyright: ignore[reportArgumentType]
+    heard: Heard | None = {} if asked is not None and config.base is not None else None
+    return Further(asked, choices, tokens, config.batch_size, heard)  # pyright: ignore[reportArgumentType]
 
 
 def questions(sets: Sets, chosen: Mapping[str, Encoded], max_new_tokens: int) -> Questions:
@@ -126,7 +134,13 @@ def questions(sets: Sets, chosen: Mapping[str, Encoded], max_new_tokens: int) ->
 
 
 def answered(
-    records: Mapping[str, Record], loaded: Loaded, asked: Questions, *, processes: Processes, batch_size: int
+    records: Mapping[str, Record],
+    loaded: Loaded,
+    asked: Questions,
+    *,
+    processes: Processes,
+    batch_size: int,
+    heard: Heard | None = None,
 ) -> dict[str, Record]:
     """The records with facts about the model's greedy answers, where it was asked.
 
@@ -136,6 +150,7 @@ def answered(
         asked: what it is asked.
         processes: where it runs.
         batch_size: answers at a time.
+        heard: the answers are put there; None: they are not kept.
 
     The ranks share the questions and all get all facts.
     """
@@ -156,6 +171,8 @@ def answered(
                     batch_size=batch_size,
                     device=processes.device,
                 )
+                if heard is not None:
+                    heard[loaded.fingerprint, name] = prompts, said
                 facts.append(answer_facts(said, [example.completion for example in mine], loaded.tokenizer))
             found[name] = with_generations(records[name], together(processes.gathered(facts)))
     return found

@@ -26,6 +26,7 @@ from ofmu.runs.identity import Identity
 from ofmu.runs.inputs import Sets, check_others, others, read_model, read_sets
 from ofmu.runs.listener import Listener, Silent
 from ofmu.runs.measuring import measure, measure_others, reported, save_records
+from ofmu.runs.reading_answers import read_answers
 from ofmu.runs.result import Result
 
 
@@ -139,6 +140,8 @@ def _run(
     compared = measure_others(
         records, config, chosen, processes=ranks, batch_size=config.batch_size, listener=listener, more=more
     )
+    if more is not None and more.heard is not None:
+        read_answers(records, config, more, processes=ranks, listener=listener)
     trained_s = 0.0 if made is None else made.facts["seconds"]
     cost = {"gradients": 0.0, "seconds": round(time.perf_counter() - started - trained_s, 3)}
     found = summarise(records, halves=sets.half_by_id(), seed=config.seed, cost=cost, metrics=metrics)
