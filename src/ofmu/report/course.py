@@ -89,20 +89,58 @@ _CHARTS = (
     _Chart(
         "Similarity of the two gradients",
         "cosine",
-        "0: forgetting and keeping pull at different things. Below 0: they oppose each other.",
-        (_Curve("similarity", "similarity", "ink"),),
+        "Above 0, a step that forgets also raises the retain loss: conflict. Noise of the batches draws the cosine to "
+        "0; dashed: an estimate without that bias.",
+        (
+            _Curve("similarity", "of the batches", "ink"),
+            _Curve("similarity_debiased", "without the bias of noise", "retrained", dashed=True),
+        ),
         zero=True,
         log=False,
     ),
     _Chart(
-        "Penalty weight and balance",
+        "Weights of penalty and similarity",
         "weight",
-        "ρ weighs the penalty on ‖∇Φ‖², β the similarity, λ_eff forgetting against keeping.",
+        "ρ weighs the penalty on ‖∇Φ‖², β the similarity; both absolute, 0 where a term is off or inactive.",
+        (_Curve("rho", "ρ", "unlearned"), _Curve("beta", "β", "retrained", dashed=True)),
+    ),
+    _Chart(
+        "Balance",
+        "λ_eff",
+        "Forgetting against keeping. Dashed: as the optimiser's steps made it, first moments included.",
         (
-            _Curve("rho", "ρ", "unlearned"),
-            _Curve("beta", "β", "retrained", dashed=True),
-            _Curve("lambda_eff", "λ_eff", "forget"),
+            _Curve("lambda_eff", "asked for", "forget"),
+            _Curve("lambda_measured", "measured", "ink", dashed=True),
         ),
+    ),
+    _Chart(
+        "Multipliers of the priority",
+        "multiplier",
+        "The least λ_eff at which keeping does not undo what forgetting needs, and 1/λ_eff of the most at which "
+        "forgetting leaves keeping what it needs.",
+        (
+            _Curve("forget_multiplier", "of forgetting", "forget"),
+            _Curve("retain_multiplier", "of keeping", "retain", dashed=True),
+        ),
+        usual=False,
+    ),
+    _Chart(
+        "Share of the similarity term",
+        "‖βD‖/‖∇L_f‖",
+        "How much of the inner step decorrelates; 0 where the gradients are not in conflict.",
+        (_Curve("similarity_share", "share", "unlearned"),),
+        zero=True,
+        log=False,
+        usual=False,
+    ),
+    _Chart(
+        "Trust region",
+        "share left",
+        "1: the round's way was within the region; below, it was scaled back to its edge.",
+        (_Curve("trust", "share", "ink"),),
+        zero=True,
+        log=False,
+        usual=False,
     ),
     _Chart(
         "Sizes of the gradients",
@@ -122,6 +160,15 @@ _CHARTS = (
         (_Curve("kappa", "κ", "ink"),),
         zero=True,
         log=False,
+    ),
+    _Chart(
+        "Gradients spent",
+        "gradients of one batch",
+        "In all, exact products at what they cost; forward passes are counted apart.",
+        (_Curve("gradients", "gradients", "ink"),),
+        zero=True,
+        log=False,
+        usual=False,
     ),
     _Chart(
         "Step size",
@@ -179,7 +226,10 @@ def _checks(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def _guarded(history: History) -> list[str]:
     known = [line["guarded"] for line in history if isinstance(line.get("guarded"), bool)]
-    return [f"The guard acted in {count(sum(known))} of {count(len(known))} steps."] if any(known) else []
+    acted = sum(known)
+    if not acted:
+        return []
+    return [f"The guard acted in {count(acted)} of {count(len(known))} steps ({acted / len(known):.0%})."]
 
 
 def path(history: History) -> tuple[list[tuple[float, float]], str]:

@@ -47,7 +47,7 @@ class Run:
         return self
 
 
-DRAWINGS = 7 + 5 + 2 + 8  # of the run: a metric each, outcome, relearning, course
+DRAWINGS = 7 + 5 + 2 + 10  # of the run: a metric each, outcome, relearning, course
 
 
 _VALUES = {  # metric → original, unlearned, retrained, half-width of the interval, direction

@@ -251,3 +251,20 @@ def test_words_of_times_and_lists() -> None:
     assert [count(n) for n in (0, 1_000.0, 1.5, None)] == ["0", "1,000", "1.5", "not measured"]
     assert [listed(parts) for parts in ([], ["a"], ["a", "b"])] == ["", "a", "a and b"]
     assert clean("a\r\nb\rc\td") == "a\nb␍c\td"
+
+
+def test_diagnostics_of_a_round_are_drawn_where_they_were_recorded(run: Run) -> None:
+    for line in run.history:
+        line |= {"similarity_debiased": 0.4, "lambda_measured": 0.1, "similarity_share": 0.05}
+        line |= {"forget_multiplier": 0.3, "retain_multiplier": None, "trust": 0.5, "gradients": 2 * line["step"]}
+    drawn = {figure.title: str(figure.svg) for figure in course.figures(run.history)[0]}
+    for title, words in {
+        "Similarity of the two gradients": "without the bias of noise: from 0.4000 to 0.4000",
+        "Balance": "measured: from 0.1000 to 0.1000",
+        "Share of the similarity term": "share: from 0.0500 to 0.0500",
+        "Multipliers of the priority": "of forgetting: from 0.3000 to 0.3000",
+        "Trust region": "share: from 0.5000 to 0.5000",
+        "Gradients spent": "gradients: from 2",
+    }.items():
+        assert words in drawn[title]
+    assert "of keeping" not in drawn["Multipliers of the priority"]

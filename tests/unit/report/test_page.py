@@ -44,7 +44,7 @@ def test_the_run_is_on_the_page(run: Run, tmp_path: Path) -> None:
         "5.621 to 6.041",
         "-0.0990",
         "n 200, 10 clusters, reporting half",
-        "The guard acted in 59 of 240 steps.",
+        "The guard acted in 59 of 240 steps (25%).",
         "method.similarity squared_hinge",
         "7b" * 32,
         "peak memory 912.0 MB",

@@ -134,9 +134,9 @@ class Rounds(Process):
 
     def observe(self, check: Check) -> None:
         """Let the balance, or the priority in its place, react."""
-        pace = self._task.pace
+        pace, settings = self._task.pace, self._settings
         self._priority.observe(check)
-        if self._settings.balance == "adaptive" and not pace.reached:
+        if settings.balance == "adaptive" and settings.priority == "none" and not pace.reached:
             self._balance.observe(check, pace.step / pace.steps)
 
     def state_dict(self) -> dict[str, Any]:

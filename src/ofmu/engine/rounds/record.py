@@ -28,7 +28,7 @@ def record(
         descent: the last outer step's ∇F.
         weight: that inner step's balance.
         measured: λ_eff as the steps made it.
-        debiased: the cosine of the gradients without the bias of batch noise.
+        debiased: the cosine of the gradients without the bias of batch noise; recorded within ±1.
         kept: share of the round's way that the trust region left; None without one.
     """
     g_r = seen.g_r or descent.gradient  # without similarity term: the outer step's, one inner step later
@@ -48,7 +48,7 @@ def record(
             "rho": descent.rho,
             "kappa": descent.kappa,
             "guarded": descent.guarded,
-            "similarity_debiased": debiased,
+            "similarity_debiased": None if debiased is None else max(-1.0, min(debiased, 1.0)),
             "lambda_eff": weight.lambda_eff,
             "lambda_measured": measured,
             "forget_multiplier": weight.forget,
