@@ -39,6 +39,7 @@ from ofmu.runs.relearn import teach
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {"preset": "default"},
     "robust": {"preset": "robust"},
+    "robust, band 2 %": {"preset": "robust", "retain_band": 0.02},
     "robust, lessons up to 32": {"preset": "robust", "adversary_steps": 32},
     "robust, double rate": {"preset": "robust", "adversary_rate": 0.8},
     "sam, radius .5 %": {"sam_radius": 0.005},

@@ -222,7 +222,7 @@ DEFAULT: dict[str, Any] = NEUTRAL | {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": DEFAULT,
-    "robust": DEFAULT | {"adversary_steps": 16},
+    "robust": DEFAULT | {"adversary_steps": 16, "retain_band": 0.01},
     "paper": NEUTRAL
     | {
         "objective": "nll",
