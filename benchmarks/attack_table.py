@@ -3,7 +3,9 @@
     OFMU_DATA_DIR=… python benchmarks/attack_table.py --work DIR --models ofmu=DIR/ofmu-0 npo=DIR/npo-2 …
 
 tofu-mini/full, forget10, with retain90 as the retrained model. A small fixed grid: one step size, two taught sets,
-three seeds; int8, int4, nf4; with --sampling leak@k for k up to 4. What the original and the retrained model do is
+three seeds; int8, int4, nf4. With --sampling leak@k for k = 1, 2, 4, 8: 16 answers (n ≥ 2k, METRICS.md §2.7) of at most
+64 tokens to each of 40 questions: a tenth of the cost of all 400 questions, and 64 tokens hold more than half of every
+true answer (the longest has 116), so that each can leak. What the original and the retrained model do is
 measured once. The same call goes on where it was stopped; benchmarks/results/tofu_attacks.json has the figures.
 """
 
@@ -17,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import ofmu
+from ofmu.evaluation.attacks.sampling import DrawnAnswers
 from ofmu.runs.attack_folder import RESULT, AttackFolder
 
 ATTACKS = ("relearning", "quantisation")
+SAMPLING = DrawnAnswers(samples=16, questions=40, max_new_tokens=64)
+LEAKS = (1, 2, 4, 8)
 OWN = "unlearned"
 
 
@@ -32,7 +37,7 @@ def main() -> None:
     parser.add_argument("--sampling", action="store_true")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/tofu_attacks.json"))
     options = parser.parse_args()
-    names = (*ATTACKS, *(["sampling"] if options.sampling else []))
+    attacks = (*ATTACKS, *([SAMPLING] if options.sampling else []))
     rows: dict[str, Any] = json.loads(options.output.read_text()) if options.output.exists() else {}
     for given in options.models:
         name, source = given.split("=", 1)
@@ -41,7 +46,7 @@ def main() -> None:
         if not folder.exists():
             AttackFolder(folder, run).begin({}, tuple(range(options.seeds)))
             share(options.work, folder)
-        ofmu.attack(run, names, folder, seeds=range(options.seeds))
+        ofmu.attack(run, attacks, folder, seeds=range(options.seeds))
         rows[name] = figures(json.loads((folder / RESULT).read_text()))
         options.output.write_text(json.dumps(rows, indent=1) + "\n")
         print(name, json.dumps(rows[name])[:400], flush=True)
@@ -86,8 +91,9 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: dict[str, Any]) -> str:
-    """For each model the relearning gap, and what each rounding gives back."""
-    lines = ["| model | relearning gap | 95 % | int8 | int4 | nf4 |", "|---|---|---|---|---|---|"]
+    """For each model the relearning gap, what each rounding gives back, and leak@k where answers were drawn."""
+    columns = ("model", "relearning gap", "95 %", "int8", "int4", "nf4", *(f"leak@{k}" for k in LEAKS))
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for name, found in rows.items():
         headline = found["relearning"]["headline"]
         rounded = {
@@ -96,7 +102,9 @@ def table(rows: dict[str, Any]) -> str:
             if each["measure"] == "forget_probability"
         }
         bounds = " to ".join(f"{bound:.3f}" for bound in headline["interval"] or [])
+        drawn = {each["variant"]: each["after"][OWN] for each in found.get("sampling", {}).get("figures", ())}
         cells = [f"{rounded[kind]:.4f}" for kind in ("int8", "int4", "nf4")]
+        cells += [f"{drawn[name]:.3f}" if (name := f"leak@{k}") in drawn else "" for k in LEAKS]
         lines.append(f"| {name} | {headline['value']:.3f} | {bounds} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
