@@ -10,13 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofmu.data.examples import TextExamples
 from ofmu.data.tokens import TextBatch, TokenSet
+from ofmu.data.views import views
 from ofmu.engine.forward import rows
 from ofmu.errors import InputError
 from ofmu.evaluation import statistics
-from ofmu.evaluation.attack import Attacked, Compared, Findings, ModelAttack, Target, figure
+from ofmu.evaluation.attack import Attacked, Compared, Figure, Findings, ModelAttack, Target, figure
 from ofmu.evaluation.residual_stream import Decoder, decoder, watched
 from ofmu.evaluation.statistics import Floats
+
+OTHERS = 3
+"""Wrong answers beside the true one."""
 
 CHUNK = 256
 """Scored tokens that go through the head together."""
@@ -27,7 +32,9 @@ class LogitLens(ModelAttack):
     """Read the answer's probability after every block: hidden state → final norm → output head.
 
     For each block l the mean over forget examples of P_l = exp(−λ_l), λ_l the mean of −log p over the scored tokens.
-    The figure is at the block where the unlearned model's is largest, for every model.
+    The figure is at the block where the unlearned model's is largest, for every model. Where examples have three wrong
+    answers or more, also the four-option accuracy, by the same rule: the share whose true answer has a smaller λ_l than
+    each of the first three wrong ones; chance is ¼.
 
     Source: METRICS.md §12; nostalgebraist 2020.
     """
@@ -50,7 +57,8 @@ class LogitLens(ModelAttack):
                 device=target.device,
                 tolerance=self.tolerance,
             )
-        return Attacked({"loss": losses.tolist(), "clusters": list(forget.clusters)})
+            choices = self._choices(target, forget, losses)
+        return Attacked({"loss": losses.tolist(), "clusters": list(forget.clusters)} | choices)
 
     def compare(self, attacked: Mapping[str, Attacked], compared: Compared) -> Findings:
         """At the block where the unlearned model knows most."""
@@ -71,7 +79,66 @@ class LogitLens(ModelAttack):
                 "by_layer": {role: each.tolist() for role, each in means.items()},
             },
         )
-        return Findings((shown,))
+        return Findings((shown, *_choice_figures(attacked)))
+
+    def _choices(self, target: Target, forget: TokenSet, losses: Floats) -> dict[str, Any]:
+        """Which examples' true answer wins over three wrong ones after every block: (L, M); none without wrong ones."""
+        examples = target.examples["forget"]
+        wrong = views(examples).get("wrong") if isinstance(examples, TextExamples) else None
+        if wrong is None:
+            return {}
+        encoded = target.encode(wrong)
+        assert isinstance(encoded, TokenSet)
+        place = {name: index for index, name in enumerate(encoded.ids)}
+        options = {
+            index: [place[f"{name}#{k}"] for k in range(OTHERS)]
+            for index, name in enumerate(forget.ids)
+            if all(f"{name}#{k}" in place for k in range(OTHERS))
+        }
+        if not options:
+            return {}
+        others = encoded.take([at for own in options.values() for at in own])
+        found = layer_losses(
+            target.model, others, batch_size=target.batch_size, device=target.device, tolerance=self.tolerance
+        )
+        chosen = right_choices(losses[:, list(options)], found.reshape(len(found), len(options), OTHERS))
+        return {"right": chosen.tolist(), "asked": [forget.clusters[index] for index in options]}
+
+
+def right_choices(true: Floats, wrong: Floats) -> Floats:
+    """1 where the true answer is the likeliest of all, 0 elsewhere and where it is one of several: (L, M).
+
+    Args:
+        true: (L, M) λ of the true answers after each block.
+        wrong: (L, M, O − 1) λ of the wrong ones.
+
+    >>> right_choices(np.array([[1.0, 2.0]]), np.array([[[2.0, 3.0, 1.5], [2.0, 4.0, 4.0]]])).tolist()
+    [[1.0, 0.0]]
+    """
+    return (true < wrong.min(axis=2)).astype(np.float64)
+
+
+def _choice_figures(attacked: Mapping[str, Attacked]) -> list[Figure]:
+    """Four-option accuracy at the block where the unlearned model's is largest; the last block is the model's own."""
+    if any("right" not in each.facts for each in attacked.values()):
+        return []
+    right = {role: np.array(each.facts["right"], dtype=np.float64) for role, each in attacked.items()}
+    means = {role: each.mean(axis=1) for role, each in right.items()}
+    layer = int(means["unlearned"].argmax())
+    shown = figure(
+        f"block {layer + 1} of {len(means['unlearned'])}",
+        "forget_choice_accuracy",
+        {role: float(each[-1]) for role, each in means.items()},
+        {role: float(each[layer]) for role, each in means.items()},
+        gap_interval=_interval(right, layer, attacked["unlearned"].facts["asked"]),
+        details={
+            "layer": layer + 1,
+            "options": OTHERS + 1,
+            "questions": right["unlearned"].shape[1],
+            "by_layer": {role: each.tolist() for role, each in means.items()},
+        },
+    )
+    return [shown]
 
 
 def layer_losses(

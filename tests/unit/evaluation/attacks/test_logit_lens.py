@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,12 +19,14 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from ofmu.data.formats import read
+from ofmu.data.tokens import encode_text
 from ofmu.errors import InputError
-from ofmu.evaluation.attacks.logit_lens import layer_losses
+from ofmu.evaluation.attacks.logit_lens import LogitLens, layer_losses, right_choices
 from ofmu.evaluation.residual_stream import decoder, prompt_states
 from ofmu.evaluation.scoring import score
 from tasks import texts
-from toys import facts, llama, secrets
+from toys import facts, llama, secrets, tokenizer
 
 SHAPE = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -98,3 +104,35 @@ def test_a_model_whose_head_does_more_is_refused(data):
 def test_a_model_without_blocks_is_refused():
     with pytest.raises(InputError, match="Sequential: its blocks cannot be told"):
         decoder(nn.Sequential(nn.Linear(2, 2)))
+
+
+def test_four_options_after_every_block():
+    true = np.array([[1.0, 2.0, 3.0], [5.0, 0.5, 3.0]])
+    wrong = np.array([[[2, 3, 1.5], [2, 4, 4], [1, 5, 5]], [[6, 7, 8], [0.6, 9, 9], [3.5, 4, 2.9]]])
+    assert right_choices(true, wrong).tolist() == [[1, 0, 0], [1, 1, 0]]  # a tie is not right
+
+
+def test_the_true_answer_is_told_from_three_wrong_ones_by_their_losses_after_each_block():
+    model = llama()
+    others = [f"In {city}." for city in ("Bonn", "Oslo", "Rome")]
+    rows: list[Any] = [row | {"perturbed_answer": others} for row in facts(range(6))]
+    rows[5]["perturbed_answer"] = others[:2]  # two wrong answers make no four options
+    forget = texts(rows)
+    target: Any = SimpleNamespace(
+        model=model,
+        examples={"forget": read(rows)},
+        sets={"forget": forget},
+        encode=lambda found: encode_text(found, tokenizer(), max_length=96),
+        batch_size=4,
+        device="cpu",
+        autocast=nullcontext,
+    )
+    found = LogitLens().run(target)
+    right = np.array(found.facts["right"])
+    assert right.shape == (2, 5)
+    assert found.facts["asked"] == list(forget.clusters[:5])
+    assert 0 < right.mean() < 1
+    for index in range(5):
+        options = [rows[index]["answer"], *rows[index]["perturbed_answer"]]
+        losses = np.stack([layer_losses(model, texts([rows[index] | {"answer": each}]))[:, 0] for each in options])
+        assert right[:, index].tolist() == (losses[0] < losses[1:].min(axis=0)).astype(float).tolist()
