@@ -17,7 +17,8 @@ class StepRecord:
     """What one step saw; a line of the history.
 
     Args:
-        forget_loss: the forget examples' mean token loss on the step's batch, in nats.
+        forget_loss: the forget examples' mean token loss on the step's batch, in nats; where `displacement` is given,
+            that at the displaced weights and not at the model's own.
         retain_loss: the same on the retain batch; None where the method uses none.
         similarity: cosine of the gradients of the loss to be raised and the loss to be lowered; > 0 is conflict.
         norm_forget: a = ‖∇L_f‖.

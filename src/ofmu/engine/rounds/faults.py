@@ -9,6 +9,9 @@ from ofmu.engine.rounds.phi import similarity_of
 from ofmu.engine.rounds.settings import Settings
 from ofmu.errors import InputError
 
+GROWING = ("geometric", "polynomial", "adaptive")
+"""Schedules that move ρ, up to its largest."""
+
 
 def check(s: Settings, world: int) -> None:
     """Raise for the first fault, and say what to do about it.
@@ -30,6 +33,7 @@ def check(s: Settings, world: int) -> None:
 
 def _faults(s: Settings, world: int) -> list[tuple[bool, str]]:
     exact, multipliers = s.derivatives == "exact", s.penalises and s.rho_schedule == "augmented_lagrangian"
+    adaptive = s.penalises and s.rho_schedule == "adaptive"
     return [
         (
             s.base == "literal",
@@ -76,9 +80,26 @@ def _faults(s: Settings, world: int) -> list[tuple[bool, str]]:
             "use finite_difference",
         ),
         (
-            (s.secant or multipliers) and s.adversary_steps > 0,
-            "derivatives secant and rho_schedule augmented_lagrangian need ∇Φ at the weights themselves, but "
-            "adversary_steps takes it elsewhere; use finite_difference, another schedule, or adversary_steps 0",
+            s.secant and s.priority != "none",
+            "derivatives secant divide by the inner step, which a priority may make 0; use finite_difference",
+        ),
+        (
+            s.secant and s.adversary_steps > 0,
+            "derivatives secant need ∇Φ at the weights themselves, but adversary_steps takes it elsewhere; use "
+            "finite_difference, or adversary_steps 0",
+        ),
+        (
+            (multipliers or adaptive) and (s.adversary_steps > 0 or s.sam_radius > 0),
+            f"rho_schedule {s.rho_schedule} needs ∇Φ at the weights themselves, but adversary_steps and sam_radius "
+            "take it elsewhere; use another schedule, or adversary_steps 0 and sam_radius 0",
+        ),
+        (
+            adaptive and s.rho_growth == 1,
+            "rho_schedule adaptive moves rho by the factor rho_growth, which is 1; give one above 1, 2 for instance",
+        ),
+        (
+            s.penalises and s.rho_schedule in GROWING and s.rho > s.rho_max,
+            f"rho is {s.rho:g}, but rho_max is {s.rho_max:g}: lower the one or raise the other",
         ),
         (
             s.secant and s.optimiser not in ("sgd", "adamw"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, replace
 
 from ofmu.core.problem import Problem
@@ -22,8 +23,8 @@ class Pair:
     """L_f on the same batch where it is asked for at θ + δ, if it is another one there."""
 
     def at(self, delta: Vector | None) -> Pair:
-        """The pair with the L_f of that place; None is θ itself."""
-        return self if delta is None or self.elsewhere is None else replace(self, forget=self.elsewhere)
+        """The pair with the L_f of that place, which keeps what it saw there; None is θ itself."""
+        return self if delta is None else replace(self, forget=self.elsewhere or copy(self.forget))
 
 
 @dataclass(frozen=True)

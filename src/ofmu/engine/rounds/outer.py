@@ -44,7 +44,7 @@ class Descent:
     def begin_round(self) -> float:
         """The factor on both step sizes that goes with a ρ that has grown (33); 1 unless asked for."""
         rho = self._rho()
-        return self._schedule.rho(0) / rho if self._settings.rho_matched and rho > 0 else 1.0
+        return self._settings.rho / rho if self._settings.rho_matched and rho > 0 else 1.0
 
     def renew_multipliers(self, seen: Inner) -> None:
         """ν ← ν + 2ρ ∇Φ (57), with ∇Φ where the last outer step ended: at the first inner step of a round."""

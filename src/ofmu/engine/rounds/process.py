@@ -7,7 +7,7 @@ from typing import Any
 
 from ofmu.core.ascent import Inner
 from ofmu.core.descent import Outer
-from ofmu.core.vector import Vector
+from ofmu.core.vector import Vector, number
 from ofmu.engine.balance import Balance
 from ofmu.engine.checks import Check
 from ofmu.engine.method import Process, StepRecord
@@ -32,6 +32,11 @@ class _Ascent:
     """An inner step that was taken."""
 
     pair: Pair
+    """At θ, as the outer step needs it."""
+    seen_of: Pair
+    """What ∇Φ was taken of: the same, or the pair at θ + δ."""
+    displacement: float | None
+    """‖δ‖; None at θ."""
     seen: Inner
     weight: Weight
 
@@ -78,13 +83,14 @@ class Rounds(Process):
         self._descent.learn(first.seen, descent, lr)
 
         return record(
-            step.pair,
+            step.seen_of,
             step.seen,
             descent,
             step.weight,
             measured=self._measured.lambda_eff(),
             debiased=self._conflict.cosine(),
             kept=begun.keep() if begun is not None else None,
+            displacement=step.displacement,
         )
 
     def _begin_round(self) -> Region | None:
@@ -99,13 +105,14 @@ class Rounds(Process):
         """θ ← θ + (λ_eff η/T) P ∇Φ on fresh batches."""
         pair = self._losses.draw()
         delta = self._place.displacement(pair)
-        pair = pair.at(delta)
-        seen = self._direction(pair, delta)
+        displacement = None if delta is None else number(delta.norm())  # a lesson goes on from δ, in place
+        seen_of = pair.at(delta)
+        seen = self._direction(seen_of, delta)
         weight = self._priority.weight(self._balance.weight, seen.gradient, seen.g_r or self._phi.last_retain)
         self._task.before_edit()
         with self._measured.step("forget", seen.gradient):
             self._optimiser.ascend(seen.gradient, lr, weight.lambda_eff, 1 / self._settings.inner_steps)
-        return _Ascent(pair, seen, weight)
+        return _Ascent(pair, seen_of, displacement, seen, weight)
 
     def _direction(self, pair: Pair, delta: Vector | None) -> Inner:
         """∇Φ at θ + δ, shaped for the step."""

@@ -19,17 +19,19 @@ def record(
     measured: float | None,
     debiased: float | None,
     kept: float | None,
+    displacement: float | None,
 ) -> StepRecord:
     """The facts of a round.
 
     Args:
-        pair: the losses of its last inner step.
+        pair: the losses of its last inner step, where it took ∇Φ: at θ, or at θ + δ.
         seen: that step's ∇Φ.
         descent: the last outer step's ∇F.
         weight: that inner step's balance.
         measured: λ_eff as the steps made it.
         debiased: the cosine of the gradients without the bias of batch noise; recorded within ±1.
         kept: share of the round's way that the trust region left; None without one.
+        displacement: ‖δ‖ of that step; None at θ.
     """
     g_r = seen.g_r or descent.gradient  # without similarity term: the outer step's, one inner step later
     b = g_r.norm().item()
@@ -54,5 +56,6 @@ def record(
             "forget_multiplier": weight.forget,
             "retain_multiplier": weight.retain,
             "trust": kept,
+            "displacement": displacement,
         },
     )

@@ -114,6 +114,24 @@ def test_too_far_is_called_back_at_the_weights_only(ranks: Processes) -> None:
         assert (record.norm_forget > 0) == at_the_weights
 
 
+def test_the_penalty_is_at_the_weights_with_their_own_objective(ranks: Processes) -> None:
+    """Every example above its level: one-sided, at θ + δ, ∇Φ is 0, and so would the penalty be."""
+    task = task_of(smooth(), ranks)
+    task.levels = Levels(dict.fromkeys(task.data["forget"].ids, 0.0), "holdout")
+    options = PLAIN | {"objective": Objective(name="level"), "rho": 0.1, "guard": False}
+    process = OFMU(**options, adversary_steps=MOST).start(task)
+    displaced = [record for record in (process.step() for _ in range(ROUNDS)) if record.more["displacement"]]
+    assert displaced
+    assert all(record.norm_forget == 0 and record.more["kappa"] != 0 for record in displaced)
+
+
+def test_the_record_tells_where_the_forget_loss_was_seen(ranks: Processes) -> None:
+    process = OFMU(**PLAIN, adversary_steps=MOST).start(task_of(smooth(), ranks))
+    for _ in range(ROUNDS):
+        record = process.step()
+        assert (record.more["displacement"] is None) == (process.state_dict()["place"]["age"] == 1)
+
+
 def test_lessons_have_every_length() -> None:
     drawn = [length(3, lesson, 5) for lesson in range(200)]
     assert sorted(set(drawn)) == [1, 2, 3, 4, 5]
@@ -126,6 +144,7 @@ def test_lessons_have_every_length() -> None:
         ({"sam_radius": 0.1}, "set one of them to 0"),
         ({"rho": 0.1, "derivatives": "secant"}, "or adversary_steps 0"),
         ({"rho": 0.1, "rho_schedule": "augmented_lagrangian"}, "or adversary_steps 0"),
+        ({"rho": 0.1, "rho_schedule": "adaptive", "rho_growth": 2.0}, "or adversary_steps 0"),
     ],
 )
 def test_what_does_not_go_with_it_is_refused(options: dict[str, Any], words: str, ranks: Processes) -> None:
