@@ -28,6 +28,8 @@ from ofmu.core import (
     outer_gradient,
     solve,
 )
+from ofmu.core.derivatives import make
+from ofmu.core.steps import NOISE
 from ofmu.errors import InputError
 
 BETA = 0.7
@@ -299,6 +301,43 @@ def test_gauss_newton_products_are_j_h_j_and_their_quadratic_form_has_one_sign()
     weighted = [lambda s=s, n=n: s() * n / 9 for s, n in zip(split, (4, 5), strict=True)]
     with pytest.raises(InputError, match=r"outputs\(\) and criterion"):
         GaussNewton(p).curvature(weighted, direction)
+
+
+def network(part: Logits) -> Tensor:
+    x, p = part.toy.x[part.rows].float(), part.p
+    return F.linear(F.linear(x, p["W1"], p["b1"]).tanh(), p["W2"], p["b2"])
+
+
+class Autocast(Logits):
+    """The same under bfloat16 autocast, its parameters in float32."""
+
+    def outputs(self) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return network(self)
+
+    def criterion(self, outputs: Tensor) -> Tensor:
+        return F.cross_entropy(outputs.float(), self.toy.y[self.rows])
+
+
+class Single(Autocast):
+    """Without autocast."""
+
+    def outputs(self) -> Tensor:
+        return network(self)
+
+
+def test_gauss_newton_steps_are_as_long_as_the_noise_of_autocast_asks() -> None:
+    toy = Toy(seed=2)
+    p = {name: x.detach().float().requires_grad_() for name, x in toy.leaves().items()}
+    g = torch.Generator().manual_seed(0)
+    direction = Vector({name: torch.randn(x.shape, generator=g) for name, x in p.items()})
+    rows = slice(0, 9)
+    true = flat(make("gauss_newton", p).curvature(Single(toy, p, rows), direction))
+    noisy = make("gauss_newton", p, noise=NOISE[torch.bfloat16]).curvature(Autocast(toy, p, rows), direction)
+    assert error(noisy, true) < 0.2
+    assert error(make("gauss_newton", p).curvature(Autocast(toy, p, rows), direction), true) > 2 * error(noisy, true)
+    with pytest.raises(InputError, match="noise is 2, but must be"):
+        make("gauss_newton", p, noise=2.0)
 
 
 def test_gauss_newton_gives_d_and_refuses_y() -> None:

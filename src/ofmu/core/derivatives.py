@@ -28,8 +28,8 @@ def make(
         name: one of :data:`NAMES`.
         parameters: name → leaf tensor.
         buffers: name → tensor put back after every evaluation.
-        options: ``noise`` and ``before_edit`` of :class:`~ofmu.core.finite_difference.FiniteDifference`;
-            back-ends that have no use for one take no notice.
+        options: ``noise`` and ``before_edit`` of :class:`~ofmu.core.finite_difference.FiniteDifference` and
+            :class:`~ofmu.core.gauss_newton.GaussNewton`; exact derivatives take no notice.
 
     Returns:
         A back-end with nothing remembered yet.
@@ -40,7 +40,7 @@ def make(
     if name == "exact":
         return Exact(parameters, buffers)
     if name == "gauss_newton":
-        return GaussNewton(parameters, buffers, before_edit=options.get("before_edit"))
+        return GaussNewton(parameters, buffers, **options)
     if name in ("finite_difference", "central", "secant"):
         return FiniteDifference(parameters, buffers, central=name == "central", secant=name == "secant", **options)
     raise unknown("derivatives", name, NAMES)

@@ -46,10 +46,12 @@ class GaussNewton(Derivatives):
     Args:
         parameters: name → leaf tensor in float32 or float64, not sharded.
         buffers: name → tensor put back after every evaluation.
+        noise: ε, relative noise of the outputs; None takes it from the parameters' dtype, as for
+            :class:`~ofmu.core.finite_difference.FiniteDifference`. Under bfloat16 autocast pass ``NOISE[torch.bfloat16]``.
         before_edit: called before parameters are touched.
 
     Raises:
-        InputError: a parameter in half precision, or sharded.
+        InputError: a parameter in half precision, or sharded, or a noise outside (0, 1).
     """
 
     penalty = "refused"
@@ -59,15 +61,16 @@ class GaussNewton(Derivatives):
         parameters: Mapping[str, Tensor],
         buffers: Mapping[str, Tensor] | None = None,
         *,
+        noise: float | None = None,
         before_edit: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(parameters, buffers)
         if any(is_sharded(p) for p in parameters.values()):
             raise InputError("derivatives 'gauss_newton' cannot see through sharded parameters: use finite_difference")
-        self._first_order = FiniteDifference(parameters, buffers, before_edit=before_edit)
+        self._first_order = FiniteDifference(parameters, buffers, noise=noise, before_edit=before_edit)
         self._displacement = Displacement(parameters, before_edit)
         coarsest = max((p.dtype for p in parameters.values()), key=lambda dtype: torch.finfo(dtype).eps)
-        self._steps = Steps(NOISE[coarsest], torch.finfo(coarsest).eps / 2, central=True)
+        self._steps = Steps(noise or NOISE[coarsest], torch.finfo(coarsest).eps / 2, central=True)
 
     def gradient(self, loss: Loss, *, differentiable: bool = False) -> Vector:
         """∇loss by ``.backward()``; see :meth:`Derivatives.gradient`."""

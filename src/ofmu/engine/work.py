@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ofmu.core.derivatives import Derivatives, make
+from ofmu.core.steps import NOISE
 from ofmu.data.streams import Stream
 from ofmu.engine.forward import Encoded
 from ofmu.engine.loss import BatchLoss, Draw, Reduction, Values
@@ -74,7 +76,7 @@ class Work:
             self.parameters,
             buffers=dict(self.model.named_buffers()),
             before_edit=self.before_edit,
-            **({"noise": 1e-2} if self.processes.precision == "bf16" else {}),
+            **({"noise": NOISE[torch.bfloat16]} if self.processes.precision == "bf16" else {}),
         )
 
     def before_edit(self) -> None:
