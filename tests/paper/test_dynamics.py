@@ -75,6 +75,19 @@ def test_t7_the_penalty_undoes_forgetting_beyond_the_threshold() -> None:
     assert mode(lam, rho=1.01 * threshold, **{**common, "guard": True})[-1] > 1
 
 
+@pytest.mark.parametrize("outer_steps", [1, 2, 3])
+def test_t7_capped_a_round_keeps_what_it_forgot_over_all_its_outer_steps(outer_steps: int) -> None:
+    common = {"rounds": 5, "inner_steps": 4, "outer_lr": 0.1, "lambda_eff": 0.6, "rho": 2.0, "outer_steps": outer_steps}
+    assert mode(0.8, **common)[-1] < 1
+    assert mode(0.8, keep=True, **common)[-1] >= 1
+
+
+def test_t7_without_ascents_the_cap_leaves_nothing_of_the_penalty() -> None:
+    common = {"rounds": 5, "inner_steps": 4, "outer_lr": 0.1, "lambda_eff": 0.6, "rho": 0.1, "inner_tolerance": 1.0}
+    assert mode(0.8, **common)[-1] < 1
+    assert mode(0.8, keep=True, **common)[-1] == 1
+
+
 def test_t7_the_penalty_is_stable_up_to_the_bound_and_the_cap_keeps_it_there() -> None:
     lam, eta_out = 0.8, 0.1
     bound = 1 / (eta_out * lam**2)  # (31): |1 − 2ρηλ²| < 1

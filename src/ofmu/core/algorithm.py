@@ -146,6 +146,7 @@ class _Run:
         self.pace, self.outer_lr = 1.0, options.outer_lr
         self.multipliers = Multipliers(options.max_multiplier) if options.multipliers else None
         self.down: Outer | None = None
+        self.forget_change = 0.0
         self.fresh: Inner | None = None
         self.secant: Secant | None = None
         self.mu: float | None = None
@@ -189,7 +190,7 @@ class _Run:
             scale=options.scale,
             guard=options.guard,
             outer_lr=self.outer_lr if options.stable else None,
-            cap=self._undo_cap if options.keep else None,
+            cap=self._undo_cap if options.keep and options.priority is None else None,
             multiplier=None if self.multipliers is None else self.multipliers.value,
             derivatives=options.penalty_derivatives,
         )
@@ -199,15 +200,15 @@ class _Run:
             d, self.mu = prioritised(d, up.gradient, options.priority.rise(self._phi(up)))
         if base is not None:
             self.theta.put(base)
-        self.theta.move(d, -self.outer_lr)
+        moved = self.outer_lr * self.theta.move(d, -self.outer_lr)
+        self.forget_change = 0.0 if down.inner is None else -moved * number(d.dot(down.inner.g_f))
         self.down = down
         return down
 
     def learn(self, up: Inner, down: Outer) -> Round:
         """Tell the schedule of the round, and make its record."""
         norm_phi = number(up.gradient.norm())
-        change = 0.0 if down.inner is None else -self.outer_lr * number(down.gradient.dot(down.inner.g_f))
-        self.schedule.observe(Seen(norm_phi, down.kappa, change))
+        self.schedule.observe(Seen(norm_phi, down.kappa, self.forget_change))
         return Round(
             k=self.k,
             forget_loss=self.forget.value,
@@ -246,8 +247,9 @@ class _Run:
         return up
 
     def _undo_cap(self, kappa: float) -> float:
+        """(32) with the ascents that were made, over all outer steps of the round: (1 − x)ⁿ ≥ 1 − nx."""
         options = self.options
-        return undo_cap(self.pace * options.inner_lr, options.inner_steps, self.outer_lr, kappa)
+        return undo_cap(self.pace * options.inner_lr, self.ascents, self.outer_lr * options.outer_steps, kappa)
 
     def _phi(self, up: Inner) -> float:
         """Φ = L_f − β s where the round began."""

@@ -14,8 +14,8 @@ def undo_cap(inner_lr: float, inner_steps: int, outer_lr: float, curvature: floa
 
     Args:
         inner_lr: η_in ≥ 0.
-        inner_steps: T ≥ 1.
-        outer_lr: η_out > 0.
+        inner_steps: T ≥ 0; without inner steps there is nothing to undo, and ρ* = 0 where κ > 0.
+        outer_lr: η_out > 0; of several outer steps the sum.
         curvature: κ of (40), in units of loss per squared parameter.
 
     Returns:

@@ -24,7 +24,7 @@ class Secant:
     coordinate of ∇Φ by how far the inner step moves along it.
 
     Args:
-        before: ∇Φ where the step began.
+        before: ∇Φ where the step began; its β is held to the end of the step.
         rate: η > 0.
 
     Raises:
@@ -74,9 +74,9 @@ class Curvature:
         self._problem = problem if problem.part is None else problem.part
         self._graph = self._along is derivatives and self._whole
         if like is not None and like.active:
-            phi = _held(phi, like)
+            phi = held(phi, like)
         self._here = ascend(problem, phi, derivatives, retain=retain, differentiable=self._graph)
-        self._phi = _held(phi, self._here)
+        self._phi = held(phi, self._here)
 
     @property
     def here(self) -> Inner:
@@ -112,7 +112,8 @@ class Curvature:
         return ascend(self._problem, self._phi, self._derivatives, retain=self._retain, differentiable=again).gradient
 
 
-def _held(phi: Phi, here: Inner) -> Phi:
+def held(phi: Phi, here: Inner) -> Phi:
+    """The one function Φ that was ascended: its absolute β, 0 where a relative one found the similarity inactive."""
     return replace(phi, beta=here.beta, scale="raw", trust=None)
 
 

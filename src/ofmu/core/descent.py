@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from ofmu.core.ascent import Inner, ascend, derivatives_of, finite_norm
-from ofmu.core.curvature import Curvature, Secant
+from ofmu.core.curvature import Curvature, Secant, held
 from ofmu.core.derivatives import Derivatives
 from ofmu.core.guard import curvature_along, guarded
 from ofmu.core.phi import Penalty, Phi
@@ -61,7 +61,7 @@ def outer(
         phi: Φ.
         derivatives: as in :func:`~ofmu.core.ascent.inner`.
         penalty: ρ and what limits it.
-        secant: the inner step that led here, on the same batch with the same β; y is then (22) or (23).
+        secant: the inner step that led here, on the same batch; its β is held, and y is then (22) or (23).
         second: the same losses on batches drawn independently. One batch gives E‖ŵ‖² = ‖w‖² + tr Cov ŵ, so that its
             penalty also lowers the variance of ŵ; ½(∇²Φ₁ ŵ₂ + ∇²Φ₂ ŵ₁) (39) does not.
         retain: as in :func:`~ofmu.core.ascent.inner`, in the penalty; the descent's own g_r is computed here.
@@ -86,7 +86,7 @@ def outer(
             raise InputError(
                 "a secant is one product of one pair of batches: leave out the second pair and the multiplier"
             )
-        here, pull = ascend(problem, phi, derivatives, retain=retain), None
+        here, pull = ascend(problem, held(phi, secant.before), derivatives, retain=retain), None
         y = secant.product(here)
     else:
         curvature = Curvature(problem, phi, derivatives, penalty, retain=retain)

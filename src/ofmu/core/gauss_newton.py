@@ -47,7 +47,8 @@ class GaussNewton(Derivatives):
         parameters: name → leaf tensor in float32 or float64, not sharded.
         buffers: name → tensor put back after every evaluation.
         noise: ε, relative noise of the outputs; None takes it from the parameters' dtype, as for
-            :class:`~ofmu.core.finite_difference.FiniteDifference`. Under bfloat16 autocast pass ``NOISE[torch.bfloat16]``.
+            :class:`~ofmu.core.finite_difference.FiniteDifference`: under bfloat16 autocast pass
+            ``NOISE[torch.bfloat16]``.
         before_edit: called before parameters are touched.
 
     Raises:

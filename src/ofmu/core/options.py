@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Literal, final
 
@@ -36,15 +37,16 @@ class SolveOptions:
         similarity: a name or an object.
         beta: β; relative: ‖βD‖ as a share of ‖g_f‖, refreshed each round and held inside it (50).
         rho: ρ_0; relative: ‖2ρy‖ as a share of ‖g_r‖ (51).
-        schedule: how ρ goes on from ρ_0: one of ``SCHEDULES``, or an object, which brings its own ρ_0.
+        schedule: how ρ goes on from ρ_0: one of ``SCHEDULES``, or an object, which brings its own ρ_0
+            and of which each run takes a copy.
         rho_growth: γ of (6) and (52).
         rho_power: p of the polynomial schedule, ρ_0 (1 + k)ᵖ.
-        max_rho: ceiling of the schedule, in the units of ``rho``; None for none.
+        max_rho: ceiling of the schedule, in the units of ``rho`` and not below it; None for none.
         matched: divide both step sizes by ρ_k/ρ_0, as (33) asks where ρ grows; raw scale.
         multipliers: an augmented Lagrangian (55) in the place of the bare penalty.
         max_multiplier: largest ‖ν‖ of it; None for no limit.
         stable: keep ρ below 1/(2η_out λ̂²) (31).
-        keep: keep ρ below (32), where a round would undo its own forgetting.
+        keep: keep ρ below (32), where a round would undo its own forgetting; a priority sees to that by itself.
         max_change: δ, the longest single step as a share of ‖θ‖ (58); None for no limit.
         priority: forgetting first (53): a round is then one step along ∇F − μ∇Φ, without inner steps.
         derivatives: a name or an object; with ``secant`` the penalty's curvature comes from the last inner step (22).
@@ -106,6 +108,8 @@ class SolveOptions:
                 "matched step sizes belong to a rho in raw scale: in relative scale the penalty is a share of the "
                 "retain gradient, and its step does not grow with rho"
             )
+        if isinstance(self.schedule, str) and self.max_rho is not None and self.rho > self.max_rho:
+            raise InputError(f"rho is {self.rho:g}, but must be <= {self.max_rho:g} (max_rho)")
         if self.priority is not None and (self.outer_steps > 1 or self.base == "anchored"):
             raise InputError("with a priority a round is one step: outer_steps must be 1 and base 'sequential'")
         if self.secant and (
@@ -142,7 +146,7 @@ class SolveOptions:
         """
         match self.schedule:
             case Schedule():
-                return self.schedule
+                return deepcopy(self.schedule)  # a rule may learn, and the next run begins anew
             case "constant":
                 return Constant(self.rho)
             case "geometric":

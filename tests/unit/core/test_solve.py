@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from ofmu.core import Problem, SolveOptions, solve
+from ofmu.core.adaptive import Adaptive
+from ofmu.core.priority import Priority
 from ofmu.errors import InputError
 
 PLAIN = {"beta": 0.0, "scale": "raw", "guard": False, "stable": False, "derivatives": "exact"}
@@ -92,3 +94,26 @@ def test_an_adaptive_weight_reacts_to_what_the_outer_step_did() -> None:
         weights = [seen.rho for seen in solve(problem, options)]
         assert (weights[-1] > weights[0]) == up
         assert weights != sorted(weights, reverse=up)
+
+
+def test_an_adaptive_weight_is_told_of_the_direction_that_was_taken() -> None:
+    """∇F alone would lower L_f; the priority makes it rise, so that ρ need not fall."""
+    x = torch.ones((), dtype=torch.float64, requires_grad=True)
+    problem = Problem({"x": x}, lambda: -0.1 * x**2 / 2, lambda: -x)
+    common = {"rounds": 4, "outer_lr": 1e-3, "rho": 0.3, "schedule": "adaptive", "rho_growth": 2.0, **PLAIN}
+    weights = [seen.rho for seen in solve(problem, SolveOptions(priority=Priority(target=1.0), **common))]
+    assert weights == [0.3, 0.3, 0.6, 1.2]
+
+
+def test_options_with_a_schedule_serve_again_from_its_beginning() -> None:
+    options = SolveOptions(rounds=4, schedule=Adaptive(0.3), outer_lr=0.01, **PLAIN)
+    first, second = ([seen.rho for seen in solve(modes()[0], options)] for _ in range(2))
+    assert first == second
+    assert first[-1] != first[0]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "geometric", "polynomial", "adaptive"])
+def test_a_rho_above_its_ceiling_is_refused(schedule: str) -> None:
+    with pytest.raises(InputError, match="rho is 5, but must be <= 1"):
+        SolveOptions(schedule=schedule, rho=5.0, max_rho=1.0)
+    assert SolveOptions(schedule=Adaptive(0.1), rho=5.0, max_rho=1.0).rho_schedule().rho(0) == 0.1
