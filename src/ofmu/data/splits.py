@@ -58,26 +58,29 @@ def overlap(a: Examples, b: Examples) -> tuple[int, str | None]:
     return len(shared), shared[0] if shared else None
 
 
-def check_disjoint(forget: Examples, retain: Examples, *, allow: bool = False) -> int:
-    """Refuse an example that is to be forgotten and kept at once.
+def check_disjoint(
+    a: Examples, b: Examples, *, names: tuple[str, str] = ("forget", "retain"), allow: bool = False
+) -> int:
+    """Refuse an example in two sets that must have none in common.
 
     Args:
-        forget: the forget set.
-        retain: the retain set.
+        a: a set.
+        b: the other set.
+        names: what the two are called.
         allow: ``--allow-overlap``: count, but go on.
 
     Returns:
-        The number of forget examples that are also in the retain set.
+        The number of examples of ``a`` that are also in ``b``.
 
     Raises:
         InputError: with the count and the first one, unless ``allow``.
     """
-    count, first = overlap(forget, retain)
+    count, first = overlap(a, b)
     if count and not allow:
         subject = f"{count} examples are" if count > 1 else "1 example is"
         raise InputError(
-            f"{subject} in both the forget set ({forget.source}) and the retain set ({retain.source}), "
-            f"the first is id '{first}' of the forget set; take it out of one of them or give --allow-overlap"
+            f"{subject} in both the {names[0]} set ({a.source}) and the {names[1]} set ({b.source}), "
+            f"the first is id '{first}' of the {names[0]} set; take it out of one of them or give --allow-overlap"
         )
     return count
 

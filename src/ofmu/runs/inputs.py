@@ -123,12 +123,11 @@ def read_sets(config: Any, loaded: Loaded, *, transform: Transform | None = None
     for name, found in examples.items():
         if found.modality != loaded.modality:
             raise InputError(f"the {name} set holds {_kind(found)}, but {loaded.name} is {_model_kind(loaded)}")
-    shared = check_disjoint(examples["forget"], examples["retain"], allow=config.allow_overlap)
+    shared = _shared(examples, allow=config.allow_overlap)
     encode = encoder(loaded, config.max_length, transform)
     encoded = {name: encode(found) for name, found in examples.items()}
     notes = [note for name, found in encoded.items() for note in _notes(name, found, len(examples[name]))]
-    if shared:
-        notes.append(f"{shared} examples are both to be forgotten and to be kept")
+    notes += shared
     others = [name for name in encoded if name != "forget"]
     dealt = deal(*(found.clusters for found in encoded.values()))
     return Sets(
@@ -168,6 +167,21 @@ def _read_examples(config: Any) -> dict[str, Examples]:
             raise InputError(f"abilities: there are two sets of the name '{name}'")
         examples[name] = read(source, name=name, **options)
     return examples
+
+
+def _shared(examples: Mapping[str, Examples], *, allow: bool) -> list[str]:
+    """A note for each two of forget, retain and holdout that share examples.
+
+    Raises:
+        InputError: two of them do, unless ``allow``.
+    """
+    notes = []
+    for pair in (("forget", "retain"), ("holdout", "forget"), ("holdout", "retain")):
+        if all(name in examples for name in pair):
+            count = check_disjoint(examples[pair[0]], examples[pair[1]], names=pair, allow=allow)
+            if count:
+                notes.append(f"{count} examples are in both the {pair[0]} set and the {pair[1]} set")
+    return notes
 
 
 def _named(given: Any) -> tuple[str, Any]:
