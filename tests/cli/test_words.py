@@ -30,6 +30,7 @@ SWITCHES = {"--lora.merge", "--method.guard", "--resume"}
         (["--seed", "1", "npo"], ["npo"]),
         (["--lora.merge", "npo"], ["npo"]),
         (["--lora.no-merge", "npo"], ["npo"]),
+        (["--no-method.guard", "npo"], ["npo"]),
         (["--model=x", "npo", "-h"], ["npo"]),
         (["--method.beta", "-1"], []),
         (["--seed"], []),
@@ -72,6 +73,7 @@ def test_a_folder_named_like_a_method_is_a_run(tmp_path: Path, monkeypatch: pyte
         (["--lora.merge", "off"], ["--lora.merge=false"]),
         (["--lora.merge=no"], ["--lora.merge=false"]),
         (["--lora.no-merge", "npo"], ["--lora.merge=false", "npo"]),
+        (["--no-lora.merge", "npo"], ["--lora.merge=false", "npo"]),
         (["--no-resume"], ["--resume=false"]),
         (["--lora.merge", "npo", "on"], ["--lora.merge=true", "npo", "on"]),
         (["--seed", "on"], ["--seed", "on"]),
@@ -131,6 +133,17 @@ def test_only_what_was_given_comes_back_nested():
             flags.Told(output="o", quiet=True),
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("word", "number"), [("2.0", 2), ("1e3", 1000), ("-3", -3), ("9007199254740993", 9007199254740993)]
+)
+def test_whole_numbers_are_read_as_in_a_file_and_never_rounded(word: str, number: int):
+    seen: list[flags.Given] = []
+    app = App(result_action="return_value")
+    app.default(flags.command(options.options(Unlearn), lambda given: seen.append(given) or 0, text="x"))
+    app(["--seed", word])
+    assert seen[0].values == {"seed": number}
 
 
 # Progress

@@ -7,11 +7,12 @@ through where no flag was set.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from ofmu.cli.options import Option, options
 
@@ -80,6 +81,30 @@ _GROUPS = {
         ("Models and data", "Course", "Options of the method", "Adapters", "Safety and privacy", "Run and output")
     )
 }
+
+
+def whole(kind: Any, tokens: Sequence[Token]) -> int:
+    """A whole number, also written as 1e3 or 2.0, as in a configuration file; the parser's own way rounds.
+
+    Args:
+        kind: the type of the parameter.
+        tokens: the words given; the last counts.
+
+    Raises:
+        ValueError: the word is no whole number.
+    """
+    word = tokens[-1].value
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    if not number.is_integer():
+        raise ValueError(f'"{word}" is no whole number')
+    return int(word) if word.lstrip("+-").isdecimal() else int(number)
+
+
+Whole = Annotated[int, Parameter(converter=whole)]
+"""A parameter that takes a whole number."""
 
 
 def told_options(left_out: Iterable[str] = ()) -> list[Option]:
@@ -157,6 +182,7 @@ def _positional(name: str, text: str) -> inspect.Parameter:
 def _parameter(name: str, option: Option) -> inspect.Parameter:
     flag = Parameter(
         name=option.flag,
+        converter=whole if option.kind is int else None,
         help=f"{option.text} {option.limits}".strip(),
         group=_GROUPS[_group(option.path)],
         show_default=False,

@@ -96,9 +96,11 @@ def join_switches(words: Sequence[str], switches: Collection[str]) -> list[str]:
 def opposite(flag: str) -> str:
     """The flag without its ``no-``; empty if it has none.
 
-    >>> opposite("--no-allow-overlap"), opposite("--lora.no-merge"), opposite("--seed")
-    ('--allow-overlap', '--lora.merge', '')
+    >>> opposite("--no-allow-overlap"), opposite("--lora.no-merge"), opposite("--no-lora.merge"), opposite("--seed")
+    ('--allow-overlap', '--lora.merge', '--lora.merge', '')
     """
+    if flag.startswith("--no-"):
+        return f"--{flag.removeprefix('--no-')}"
     room, dot, name = flag.removeprefix("--").rpartition(".")
     return f"--{room}{dot}{name.removeprefix('no-')}" if name.startswith("no-") else ""
 

@@ -116,9 +116,10 @@ class Unlearn(Common, Retrain):
     check_every: Annotated[int, Range(ge=1)] | None = None
     """Steps between looks at the steering examples; left out, a twentieth of the steps."""
     allow_overlap: bool = False
-    """Go on although examples stand in both sets."""
+    """Go on although forget, retain or holdout set have examples in common."""
     metrics: tuple[str, ...] = ()
-    """Further metrics, each a class in a file of one's own: `my_module:MyMetric`; may be repeated."""
+    """Further metrics, each a class in a file of one's own: `my_module:MyMetric`; may be repeated. The built-in ones are
+    measured in any case."""
     evaluation: bool = True
     """Measure before and after, and write records, metrics and report; off saves time in sweeps."""
 
@@ -168,7 +169,8 @@ class Evaluate(Retrain):
     retrained_log: tuple[Any, ...] = ()
     """Logs of models trained without the forget set, beside `from_log`."""
     metrics: tuple[str, ...] = ()
-    """Further metrics, each a class in a file of one's own: `my_module:MyMetric`; may be repeated."""
+    """Further metrics, each a class in a file of one's own: `my_module:MyMetric`; may be repeated. The built-in ones are
+    measured in any case."""
     abilities: tuple[Any, ...] = ()
     """Further examples that should stay known, each set with a name, e.g. `world_facts=FILE`; may be repeated."""
     generate: bool = False
@@ -194,7 +196,7 @@ class Evaluate(Retrain):
     cluster_by: str | None = None
     """Column that says which examples belong together."""
     allow_overlap: bool = False
-    """Go on although examples stand in both sets."""
+    """Go on although forget, retain or holdout set have examples in common."""
     trust_remote_code: bool = False
     """Run code that comes with the model."""
     allow_pickle: bool = False

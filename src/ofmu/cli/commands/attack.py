@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from ofmu.cli import attacks_told
 from ofmu.cli.failures import DONE, STOPPED, Stopped
+from ofmu.cli.flags import Whole, whole
 from ofmu.cli.voice import Voice
 from ofmu.errors import InputError
 
@@ -26,9 +27,9 @@ def attack(
     /,
     *names: str,
     output: Path | None = None,
-    seeds: int = 3,
+    seeds: Whole = 3,
     device: Literal["cpu", "cuda", "mps"] | None = None,
-    batch_size: int | None = None,
+    batch_size: Annotated[int | None, Parameter(converter=whole)] = None,
     json: Switch = False,
     quiet: Switch = False,
 ) -> int:

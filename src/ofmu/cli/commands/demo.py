@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ofmu.cli.failures import DONE
+from ofmu.cli.flags import Whole
 from ofmu.cli.voice import Voice
 from ofmu.errors import InputError
 
@@ -29,8 +30,8 @@ def command(given: list[str]) -> tuple[list[str], Callable[..., int]]:
 def demo(
     *,
     quick: Switch = False,
-    seed: int = 0,
-    seeds: int = 1,
+    seed: Whole = 0,
+    seeds: Whole = 1,
     output: Path = PAGE,
     json: Switch = False,
     quiet: Switch = False,
