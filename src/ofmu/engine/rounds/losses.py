@@ -24,7 +24,9 @@ class Pair:
 
     def at(self, delta: Vector | None) -> Pair:
         """The pair with the L_f of that place, which keeps what it saw there; None is θ itself."""
-        return self if delta is None else replace(self, forget=self.elsewhere or copy(self.forget))
+        if delta is None:
+            return self
+        return replace(self, forget=copy(self.forget) if self.elsewhere is None else self.elsewhere)
 
 
 @dataclass(frozen=True)
