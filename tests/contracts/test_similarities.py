@@ -11,11 +11,13 @@ from ofmu.core import Blocks, Similarity, Vector
 from ofmu.core.blocks import layer_of
 from ofmu.core.similarity import SIMILARITIES, find, make
 from ofmu.errors import InputError
+from ofmu.methods.ofmu import OFMU
 
 NAMES = sorted(SIMILARITIES)
 OF_THE_ANGLE = ("cosine", "squared_cosine", "hinge", "squared_hinge", "soft_hinge", "euclid", "angle")
 SYMMETRIC = (*OF_THE_ANGLE, "inner_product", "squared_inner_product")
 FREE = ("hinge", "squared_hinge")
+OWN = "from ofmu.core.measures import Cosine\nclass Own(Cosine.__base__):\n    pass\n    phi = slopes = Cosine.phi\n"
 SHAPES = {"layers.0.w": (3, 4), "layers.0.b": (4,), "layers.1.w": (5,), "head.weight": (2, 3)}
 
 
@@ -170,6 +172,38 @@ def test_layers_by_name():
 def test_a_name_that_is_none_gets_one_line(name: str, message: str):
     with pytest.raises(InputError, match=message):
         make(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("raise ValueError('no\\nluck')", "cannot be loaded: ValueError: no luck$"),
+        ("def f(:", "cannot be loaded: SyntaxError: [^\n]*$"),
+        (OWN.replace("pass", "def __init__(self): 1 / 0"), "cannot be made: ZeroDivisionError: division by zero$"),
+    ],
+)
+def test_a_file_of_one_s_own_that_fails_gets_one_line(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / f"{tmp_path.name}.py").write_text(text)  # a module of its own for each case
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InputError, match=message):
+        make(f"{tmp_path.name}:Own")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_may_rest_says_so(name: str):
+    s, away = make(name), pair(cosine=-0.4)
+    assert s.may_rest == find(name).may_rest == (not s.slope(*away).active)
+    assert Blocks(s).may_rest == s.may_rest
+
+
+def test_a_hinge_of_one_s_own_is_looked_at_before_its_curvature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "own_hinge.py").write_text(OWN.replace("pass", "may_rest = True"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, cheap in (("own_hinge:Own", True), ("hinge", True), ("cosine", False), ("none", False)):
+        settings = OFMU(similarity=name, retain_direction="last").settings()
+        assert settings.looks_before == cheap
 
 
 def test_options_out_of_range_are_refused():

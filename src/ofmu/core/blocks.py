@@ -64,6 +64,7 @@ class Blocks(Similarity):
             raise unknown("weights of blocks", self.weights, ["sum", "size"])
         if isinstance(self.of, Blocks):
             raise InputError("blocks of blocks are no similarity: give the similarity of one block")
+        object.__setattr__(self, "may_rest", self.of.may_rest)  # frozen, and no field of its own
 
     def slope(self, forget: Vector, retain: Vector, *, epsilon: float = 0.0) -> Slope:
         """Value and partials, block by block.

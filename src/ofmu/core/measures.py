@@ -55,6 +55,7 @@ class Hinge(Measure):
         margin: m, −1 … 1, the cosine up to which gradients count as not in conflict.
     """
 
+    may_rest = True
     margin: Margin = 0.0
 
     def __post_init__(self) -> None:
@@ -78,6 +79,7 @@ class SquaredHinge(Measure):
         margin: m, as in :class:`Hinge`.
     """
 
+    may_rest = True
     margin: Margin = 0.0
 
     def __post_init__(self) -> None:

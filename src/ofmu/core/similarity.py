@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal
@@ -62,22 +63,19 @@ def find(name: str) -> type[Similarity]:
         name: a name from :func:`names`, or ``my_module:MySimilarity``; the module may lie in the present folder.
 
     Raises:
-        InputError: there is nothing of that name, or it is no similarity.
+        InputError: there is nothing of that name, its module fails, or it is no similarity.
     """
     if name in SIMILARITIES:
         return SIMILARITIES[name]
     for point in entry_points(group=GROUP):
         if point.name == name:
-            return _checked(name, point.load())
+            return _checked(name, _loaded(name, point.load))
     module, colon, attribute = name.partition(":")
     if not colon:
         raise unknown("similarity", name, names())
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does; the installed script does not
-    try:
-        return _checked(name, getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"similarity '{name}' cannot be loaded: {error}") from error
+    return _checked(name, _loaded(name, lambda: getattr(importlib.import_module(module), attribute)))
 
 
 def make(
@@ -100,15 +98,32 @@ def make(
         A new similarity.
 
     Raises:
-        InputError: no similarity has that name, or an option is out of range.
+        InputError: as :func:`find`; an option is out of range, or one's own class fails when it is made.
 
     >>> make("squared_hinge", margin=0.3), make("cosine", margin=0.3).__class__.__name__
     (SquaredHinge(margin=0.3), 'Cosine')
     """
     kind = find(name)
     known = {f.name for f in fields(kind)} if is_dataclass(kind) else set()
-    made = kind(**{key: value for key, value in options.items() if key in known})
+    try:
+        made = kind(**{key: value for key, value in options.items() if key in known})
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"similarity '{name}' cannot be made: {_in_a_line(error)}") from error
     return made if blocks == "whole" else Blocks(made, blocks, weights)
+
+
+def _loaded(name: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except Exception as error:  # a module of one's own may raise anything
+        raise InputError(f"similarity '{name}' cannot be loaded: {_in_a_line(error)}") from error
+
+
+def _in_a_line(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return said if isinstance(error, (ImportError, AttributeError)) else f"{type(error).__name__}: {said}"
 
 
 def _checked(name: str, kind: Any) -> type[Similarity]:

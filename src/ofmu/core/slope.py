@@ -50,7 +50,14 @@ class Slope(ABC):
 
 
 class Similarity(ABC):
-    """A function s of two gradients."""
+    """A function s of two gradients.
+
+    Attributes:
+        may_rest: whether s is inactive (p = q = 0) where the gradients are not in conflict; a run then looks at the
+            conflict first, and saves the curvature where there is none. A class that can be says so.
+    """
+
+    may_rest: bool = False
 
     @abstractmethod
     def slope(self, forget: Vector, retain: Vector, *, epsilon: float = 0.0) -> Slope:

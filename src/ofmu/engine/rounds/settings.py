@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
+from ofmu.core.similarity import find
 from ofmu.engine.objective import Objective
 
 Way = Literal["exact", "finite_difference", "central", "secant", "gauss_newton"]
@@ -71,10 +73,14 @@ class Settings:
         """Whether F has a penalty."""
         return self.step == "full" and self.rho > 0
 
-    @property
+    @cached_property
     def may_rest(self) -> bool:
-        """Whether the similarity is inactive, and its curvature saved, where the gradients are not in conflict."""
-        return self.similarity in ("hinge", "squared_hinge")
+        """Whether the similarity is inactive, and its curvature saved, where the gradients are not in conflict.
+
+        Raises:
+            InputError: there is no similarity of that name.
+        """
+        return self.similarity != "none" and find(self.similarity).may_rest
 
     @property
     def holds_retain(self) -> bool:
