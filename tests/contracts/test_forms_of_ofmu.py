@@ -123,6 +123,13 @@ def test_a_round_costs_what_was_forecast_and_a_saved_run_goes_on_bit_for_bit(for
     assert any(not torch.equal(p, kept["weights"][name]) for name, p in after.items())
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_what_a_run_stores_is_accepted_again(form: str, ranks: Processes) -> None:
+    resolved = OFMU(**FORMS[form][0]).resolved()
+    resolved.check(task_of(ranks))
+    assert resolved.resolved() == resolved
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_are_complete_and_pass_their_own_checks(preset: str, ranks: Processes) -> None:
     method = OFMU(preset=preset)  # pyright: ignore[reportArgumentType]
@@ -154,6 +161,23 @@ def test_presets_are_complete_and_pass_their_own_checks(preset: str, ranks: Proc
         ({**BOTH, "derivatives": "exact", "curvature_share": 0.5}, "curvature_share below 1 is for differences"),
         ({"rho_matched": True}, "rho_matched belongs to scale raw"),
         ({"undo_cap": True}, "undo_cap speaks of plain steps, but the optimiser is adamw"),
+        ({"rho_cap": True, "optimiser": "sign"}, "rho_cap speaks of plain steps, but the optimiser is sign"),
+        ({"derivatives": "secant"}, "derivatives secant are for the penalty, but there is none"),
+        ({"similarity": "none", "derivatives": "gauss_newton"}, "are for the similarity term, but there is none"),
+        ({"rho_growth": 1.1}, "method.rho_growth was given, but has no effect without a penalty: rho above 0"),
+        ({"penalty_batches": 2}, "penalty_batches was given, but has no effect without a penalty"),
+        ({**BOTH, "rho_power": 2.0}, "rho_power was given, but has no effect without rho_schedule polynomial"),
+        ({"similarity": "cosine", "margin": 0.1}, "margin was given, but has no effect without a hinge"),
+        ({"temperature": 0.2}, "temperature was given, but has no effect without similarity soft_hinge"),
+        ({"smoothing": 0.1}, "smoothing was given, but has no effect without similarity euclid or angle"),
+        ({"similarity": "none", "beta": 0.2}, "beta was given, but has no effect without a similarity"),
+        ({"step": "projected", "rho": 0.2}, "rho was given, but has no effect without step full"),
+        ({"sam_of": "matrix"}, "sam_of was given, but has no effect without sam_radius above 0"),
+        ({"trust_of": "matrix"}, "trust_of was given, but has no effect without trust_region above 0"),
+        ({"adversary_rate": 0.1}, "adversary_rate was given, but has no effect without adversary_steps above 0"),
+        ({"block_weights": "sum"}, "block_weights was given, but has no effect without blocks layer or tensor"),
+        ({"balance": "fixed", "retain_band": 0.1}, "retain_band was given, but has no effect without balance adapt"),
+        ({**SGD, "optimiser_states": "two"}, "optimiser_states was given, but has no effect without an optimiser"),
         ({"similarity": "cosin"}, "unknown similarity 'cosin' .did you mean 'cosine'"),
         ({"optimiser": "RMSprop"}, "give optimiser_states two"),
         ({"optimiser": "rmsprop"}, "unknown optimiser 'rmsprop'"),

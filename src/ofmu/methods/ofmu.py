@@ -11,7 +11,7 @@ from ofmu.engine.forward import Batch
 from ofmu.engine.loss import Reduction, Values
 from ofmu.engine.method import Method, Process
 from ofmu.engine.objective import Objective, forget_objective
-from ofmu.engine.rounds import faults
+from ofmu.engine.rounds import effects, faults
 from ofmu.engine.rounds.cost import gradients_a_round
 from ofmu.engine.rounds.losses import Losses
 from ofmu.engine.rounds.priority import wanted
@@ -78,7 +78,7 @@ class OFMU(Method):
     rho: Annotated[float, Range(ge=0)] | None = None
     """ρ; relative: the penalty's share of the retain gradient."""
     rho_growth: Annotated[float, Range(ge=1)] | None = None
-    """γ of ρ ← γρ after each round; 1 is constant. Of `adaptive`: the factor up or down."""
+    """γ of ρ ← γρ after each round; 1 is constant. Of `adaptive`: the factor up or down, above 1."""
     rho_schedule: Literal["constant", "geometric", "polynomial", "adaptive", "augmented_lagrangian"] | None = None
     """How ρ goes on: by γ, by a power, up and down with what a round did, or not at all while multipliers of ∇Φ = 0
     grow in its place (`augmented_lagrangian`)."""
@@ -89,7 +89,8 @@ class OFMU(Method):
     rho_max: Annotated[float, Range(ge=0)] | None = None
     """The largest ρ that growth may lead to."""
     rho_cap: bool | None = None
-    """Whether ρ is held below 1/(2 η λ̂²), where the penalty is stable; with `sgd` only, whose η that is."""
+    """Whether ρ is held below 1/(2 η λ̂²), where the penalty is stable; with `sgd` only, whose η that is (left out, it
+    is off with the others)."""
     undo_cap: bool | None = None
     """Whether ρ is held below what would undo a round's own forgetting; with `sgd` only."""
     scale: Literal["raw", "relative"] | None = None
@@ -100,7 +101,8 @@ class OFMU(Method):
     """`projected`: conflict is projected out of the inner step, without curvature and penalty."""
     derivatives: Literal["exact", "finite_difference", "central", "secant", "gauss_newton"] | None = None
     """How curvature is computed: exactly, by differences of gradients (forward, central, or forward with the penalty's
-    curvature from the last inner step), or without the network's own curvature (similarity term only)."""
+    curvature from the last inner step; under `adamw` that is the curvature along the step taken, P times the moving
+    mean of ∇Φ, not along ∇Φ), or without the network's own curvature (similarity term only)."""
     penalty_derivatives: Literal["same", "finite_difference", "central", "secant"] | None = None
     """How the penalty's curvature alone is computed."""
     penalty_batches: Annotated[int, Range(ge=1, le=2)] | None = None
@@ -155,6 +157,8 @@ class OFMU(Method):
         own = {f.name: getattr(self, f.name) for f in fields(Settings)}
         values = preset | {name: value for name, value in own.items() if value is not None}
         values["priority"] = wanted(values["priority"])
+        if self.rho_cap is None:
+            values["rho_cap"] = preset["rho_cap"] and values["optimiser"] == "sgd"
         values["objective"] = replace(self.objective, name=self.objective.name or preset["objective"])
         return Settings(**values)
 
@@ -163,9 +167,10 @@ class OFMU(Method):
         return gradients_a_round(self.settings())
 
     def check(self, task: Task) -> None:
-        """Options that exclude each other; a level needs unseen data, a removal whole classes."""
+        """Options that exclude each other or have no effect; a level needs unseen data, a removal whole classes."""
         options = self.settings()
         faults.check(options, task.processes.world)
+        effects.check({f.name: getattr(self, f.name) for f in fields(Settings)}, PRESETS[self.preset], options)
         name = options.objective.name
         if name == "removal" and task.removed is None:
             raise InputError("objective.name removal is for whole classes, but the retain set holds some of them")

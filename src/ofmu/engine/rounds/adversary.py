@@ -10,8 +10,9 @@ the inner minimum is what a relearning attack does. Both sides need ∇L_f at th
                θ       ← θ + (λ_eff η/T) P ∇Φ(θ + δ_j)            forget, where it has been relearned
 
 After a number of steps drawn from 1 … m the adversary drops what it has learned and begins again at δ = 0, so that ∇Φ
-is taken at θ itself about 2/(m + 1) of the time. While it lasts, θ moves under it; the batches come from a stream
-without replacement, so that ∇Φ is asked for on examples that the adversary has not been taught, as an attack is judged
+is taken at θ itself about 2/(m + 1) of the time. The first step of a lesson uses the gradient at θ, which has the
+objective of θ: of an example above its level it raises the loss, of all others it lowers it. While a lesson lasts, θ
+moves under it; the batches come from a stream without replacement, so that ∇Φ is asked for on examples that the adversary has not been taught, as an attack is judged
 on examples that it did not teach. At θ + δ, L_f is one-sided: an example above its level there is no reason to call it
 back, only one at θ is.
 """
@@ -48,7 +49,7 @@ class Relearned(Place):
 
     Source: min–max unlearning against relearning, Tamirisa et al. 2024 (arXiv 2408.00761); one gradient for both
     sides, Shafahi et al. 2019 (arXiv 1904.12843). **Differs**: δ is a run of Adam steps, begun anew at random, in the
-    place of a ball; the retain gradient is taken at θ.
+    place of a ball; the outer step's retain gradient is taken at θ, that of a similarity term at θ + δ.
     """
 
     gradients = 0.0
@@ -67,7 +68,7 @@ class Relearned(Place):
         return self._delta if self._age > 0 else None
 
     def saw(self, seen: Inner) -> None:
-        """Teach: δ ← δ − η_a · Adam(∇L_f(θ + δ)), which lowers the likelihood's loss where ∇Φ is to raise it."""
+        """Teach: δ ← δ − η_a · Adam(∇L_f(θ + δ)), against the direction in which ∇L_f goes into ∇Φ."""
         self._age += 1
         with torch.no_grad():
             for name, g in seen.g_f.items():

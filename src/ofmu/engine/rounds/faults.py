@@ -60,6 +60,18 @@ def _faults(s: Settings, world: int) -> list[tuple[bool, str]]:
             "give penalty_derivatives finite_difference or secant with it, or rho 0",
         ),
         (
+            s.derivatives == "secant" and not s.penalises,
+            "derivatives secant are for the penalty, but there is none: give a rho above 0, or finite_difference",
+        ),
+        (
+            s.derivatives == "gauss_newton" and not s.decorrelates,
+            "derivatives gauss_newton are for the similarity term, but there is none; use finite_difference",
+        ),
+        (
+            s.rho_cap and s.optimiser != "sgd",
+            f"rho_cap speaks of plain steps, but the optimiser is {s.optimiser}; use sgd",
+        ),
+        (
             s.secant and s.outer_steps > 1,
             f"derivatives secant know the curvature at the last inner step's batch, but outer_steps is "
             f"{s.outer_steps}: the others have fresh batches; use finite_difference",

@@ -96,7 +96,7 @@ class Descent:
             rho=self._rho(),
             scale=settings.scale,
             guard=settings.guard,
-            outer_lr=lr if settings.rho_cap and settings.optimiser == "sgd" else None,
+            outer_lr=lr if settings.rho_cap else None,
             cap=cap,
             multiplier=None if self._multipliers is None else self._multipliers.value,
             derivatives=self._along,
