@@ -110,9 +110,7 @@ def test_relative_scales_fix_the_sizes_of_the_terms_and_raw_ones_may_be_capped()
     assert found.penalty is not None
     assert found.inner is not None
     assert float(found.penalty.norm()) == pytest.approx(0.5 * found.inner.b)
-    assert (
-        outer(problem, Phi(beta=0.3, scale="relative"), "exact", Penalty(rho=0.5, scale="relative", max_rho=1e-3)).rho
-        == 1e-3
-    )
+    capped = Penalty(rho=0.5, scale="relative", cap=lambda kappa: 1e-3)
+    assert outer(problem, Phi(beta=0.3, scale="relative"), "exact", capped).rho == 1e-3
     capped = outer(problem, Phi(beta=0.3), "exact", Penalty(rho=1e6, outer_lr=0.1))
     assert capped.rho == pytest.approx(1 / (2 * 0.1 * capped.curvature**2))  # (31)

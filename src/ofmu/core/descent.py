@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from ofmu.core.ascent import Inner, ascend, derivatives_of, finite_norm
@@ -106,7 +105,7 @@ def outer(
 
 
 def _of_two(one: Curvature, other: Curvature) -> tuple[Inner, Vector]:
-    """W and y (39) of two pairs of batches; everything else of the first."""
+    """The w and y (39) of two pairs of batches; everything else of the first."""
     here, there = one.here, other.here
     y = one.product(there.gradient, "phi").add_(other.product(here.gradient, "phi")).mul_(0.5)
     g_r = (here.g_r + there.g_r).mul_(0.5)
@@ -133,11 +132,10 @@ def _descent(here: Inner, y: Vector, penalty: Penalty, pull: Vector | None = Non
 
 
 def _absolute_rho(penalty: Penalty, b: float, norm_y: float, curvature: float, kappa: float | None) -> float:
-    """ρ by (51) in relative scale; in both, not above the ceiling, the stable range (31) and the cap by κ."""
+    """ρ by (51) in relative scale; in both, not above the stable range (31) and the cap by κ."""
     rho = penalty.rho
     if penalty.scale == "relative":
         rho = rho * b / (2 * norm_y) if norm_y > 0 else 0.0
-    rho = min(rho, math.inf if penalty.max_rho is None else penalty.max_rho)
     if penalty.cap is not None and kappa is not None:
         rho = min(rho, penalty.cap(kappa))
     return rho if penalty.outer_lr is None else min(rho, stability_cap(penalty.outer_lr, curvature))

@@ -25,7 +25,7 @@ class Cosine(Measure):
     """s = c, the paper's choice. Minimising it ends at c = −1: opposed gradients, not decorrelated ones."""
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = c."""
+        """The value φ = c."""
         return c
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -38,7 +38,7 @@ class SquaredCosine(Measure):
     """s = c²: smallest at c = 0, true decorrelation."""
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = c²."""
+        """The value φ = c²."""
         return c**2
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -62,7 +62,7 @@ class Hinge(Measure):
         check(self)
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = max(0, c − m)."""
+        """The value φ = max(0, c − m)."""
         return (c - self.margin).clamp_min(0)
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -86,7 +86,7 @@ class SquaredHinge(Measure):
         check(self)
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = max(0, c − m)²."""
+        """The value φ = max(0, c − m)²."""
         return (c - self.margin).clamp_min(0) ** 2
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -111,7 +111,7 @@ class SoftHinge(Measure):
         check(self)
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = τ softplus((c − m)/τ)."""
+        """The value φ = τ softplus((c − m)/τ)."""
         return self.temperature * softplus((c - self.margin) / self.temperature, threshold=700)
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -136,7 +136,7 @@ class Euclid(Measure):
         check(self)
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = −√(2 − 2c + ε²)."""
+        """The value φ = −√(2 − 2c + ε²)."""
         return -self._distance(c)
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -163,7 +163,7 @@ class Angle(Measure):
         check(self)
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = −arccos((1 − δ)c), in radians."""
+        """The value φ = −arccos((1 − δ)c), in radians."""
         return -((1 - self.smoothing) * c).arccos()
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -177,7 +177,7 @@ class Projection(Measure):
     """s = ac = g_fᵀv: the forget gradient's length along the retain gradient; depends on its scale. p = v."""
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = ac."""
+        """The value φ = ac."""
         return a * c
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -190,7 +190,7 @@ class ProjectionEnergy(Measure):
     """s = ½(ac)²: the energy of that projection; smallest at c = 0, or where g_f vanishes."""
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = ½(ac)²."""
+        """The value φ = ½(ac)²."""
         return (a * c) ** 2 / 2
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -203,7 +203,7 @@ class RetainProjection(Measure):
     """s = bc = g_rᵀu: the retain gradient's length along the forget gradient. q = u."""
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = bc."""
+        """The value φ = bc."""
         return b * c
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -216,7 +216,7 @@ class InnerProduct(Measure):
     """s = abc = g_fᵀg_r: p = g_r and q = g_f; plays on the norms as well as on the angle."""
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = abc."""
+        """The value φ = abc."""
         return a * b * c
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:
@@ -229,7 +229,7 @@ class SquaredInnerProduct(Measure):
     """s = ½(abc)²: smallest at c = 0, or where a gradient vanishes."""
 
     def phi(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-        """Φ = ½(abc)²."""
+        """The value φ = ½(abc)²."""
         return (a * b * c) ** 2 / 2
 
     def slopes(self, a: Tensor, b: Tensor, c: Tensor) -> Slopes:

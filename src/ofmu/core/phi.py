@@ -67,7 +67,6 @@ class Penalty:
         rho: ρ ≥ 0. Raw: in units of inverse curvature. Relative: ‖2ρy‖ as a share of b = ‖∇L_r‖, (51).
         scale: ``raw`` (the paper) or ``relative``.
         guard: take out of y what would undo forgetting (43).
-        max_rho: the largest absolute ρ allowed; None for no limit.
         outer_lr: η_out; caps ρ at the stable 1/(2η_out λ̂²) of (31). None: no such cap (the paper).
         cap: the largest absolute ρ allowed at a curvature κ of (40), such as (32). None: no such cap.
         multiplier: ν of (55); the outer step then goes along 2ρy + ∇²Φ ν (56), for one product more. None: ν = 0.
@@ -81,7 +80,6 @@ class Penalty:
     rho: Annotated[float, Range(ge=0)]
     scale: Scale = "raw"
     guard: bool = False
-    max_rho: Annotated[float, Range(ge=0)] | None = None
     outer_lr: Annotated[float, Range(ge=0)] | None = None
     cap: Callable[[float], float] | None = None
     multiplier: Vector | None = None

@@ -41,11 +41,11 @@ class Slope(ABC):
         """∂s/∂g_r."""
 
     def along_p(self, forget: Vector, retain: Vector) -> Direction:
-        """P to move along; where it is a combination of the gradients it need not be formed."""
+        """Partial p to move along; where it is a combination of the gradients it need not be formed."""
         return self.p(forget, retain)
 
     def along_q(self, forget: Vector, retain: Vector) -> Direction:
-        """Q likewise."""
+        """Partial q, likewise."""
         return self.q(forget, retain)
 
 
@@ -70,7 +70,7 @@ class Similarity(ABC):
         """
 
     def value(self, forget: Vector, retain: Vector, *, epsilon: float = 0.0) -> Tensor:
-        """S at (g_f, g_r): 0-d float64, in the graph of the gradients if they have one."""
+        """The value s at (g_f, g_r): 0-d float64, in the graph of the gradients if they have one."""
         return self.slope(forget, retain, epsilon=epsilon).value
 
     def partials(self, forget: Vector, retain: Vector, *, epsilon: float = 0.0) -> tuple[Vector, Vector]:
@@ -98,11 +98,11 @@ class Scalars(Slope):
         return self.along_q(forget, retain).formed()
 
     def along_p(self, forget: Vector, retain: Vector) -> Combination:
-        """P, not formed."""
+        """Partial p, not formed."""
         return Combination(forget, self.alpha_f, retain, self.alpha_r)
 
     def along_q(self, forget: Vector, retain: Vector) -> Combination:
-        """Q, not formed."""
+        """Partial q, not formed."""
         return Combination(retain, self.delta_r, forget, self.alpha_r)
 
 
