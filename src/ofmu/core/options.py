@@ -110,6 +110,8 @@ class SolveOptions:
             )
         if isinstance(self.schedule, str) and self.max_rho is not None and self.rho > self.max_rho:
             raise InputError(f"rho is {self.rho:g}, but must be <= {self.max_rho:g} (max_rho)")
+        if self.schedule == "adaptive" and self.rho > 0 and self.rho_growth == 1:
+            raise InputError("schedule 'adaptive' moves rho by the factor rho_growth, which is 1; give one above 1")
         if self.priority is not None and (self.outer_steps > 1 or self.base == "anchored"):
             raise InputError("with a priority a round is one step: outer_steps must be 1 and base 'sequential'")
         if self.secant and (

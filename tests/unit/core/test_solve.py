@@ -112,6 +112,11 @@ def test_options_with_a_schedule_serve_again_from_its_beginning() -> None:
     assert first[-1] != first[0]
 
 
+def test_an_adaptive_schedule_without_a_factor_is_refused() -> None:
+    with pytest.raises(InputError, match="by the factor rho_growth, which is 1"):
+        SolveOptions(schedule="adaptive", rho=0.3)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "geometric", "polynomial", "adaptive"])
 def test_a_rho_above_its_ceiling_is_refused(schedule: str) -> None:
     with pytest.raises(InputError, match="rho is 5, but must be <= 1"):

@@ -12,9 +12,9 @@ the inner minimum is what a relearning attack does. Both sides need ∇L_f at th
 After a number of steps drawn from 1 … m the adversary drops what it has learned and begins again at δ = 0, so that ∇Φ
 is taken at θ itself about 2/(m + 1) of the time. The first step of a lesson uses the gradient at θ, which has the
 objective of θ: of an example above its level it raises the loss, of all others it lowers it. While a lesson lasts, θ
-moves under it; the batches come from a stream without replacement, so that ∇Φ is asked for on examples that the adversary has not been taught, as an attack is judged
-on examples that it did not teach. At θ + δ, L_f is one-sided: an example above its level there is no reason to call it
-back, only one at θ is.
+moves under it; the batches come from a stream without replacement, so that ∇Φ is asked for on examples that the
+adversary has not been taught, as an attack is judged on examples that it did not teach. At θ + δ, L_f is one-sided: an
+example above its level there is no reason to call it back, only one at θ is.
 """
 
 from __future__ import annotations
