@@ -139,6 +139,7 @@ UNUSABLE: dict[str, tuple[Change, list[str]]] = {
     "no number": (always("--seed", "many"), ["--seed", '"many"']),
     "fraction of a seed": (always("--seed", "1.9"), ["--seed", '"1.9"', "is no whole number"]),
     "infinite steps": (always("--steps", "inf"), ["--steps", '"inf"', "is no whole number"]),
+    "built-in metric as a further one": (always("--metrics", "loss"), ["'loss' is built in and measured in any case"]),
     "out of range": (always("--batch-size", "0"), ["batch_size is 0, but must be >= 1"]),
     "nested out of range": (always("--lora.rank", "0"), ["lora.rank is 0, but must be >= 1"]),
     "no finite number": (always("--learning-rate", "inf"), ["learning_rate is inf, but must be a finite number > 0"]),

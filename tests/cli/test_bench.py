@@ -65,6 +65,7 @@ def test_tofu_measures_every_model_once_and_writes_the_tables(ofmu: Command, wid
         (["tofu", "--model", "a=x", "--output", Path(__file__)], "test_bench.py is a file"),
         (["tofu", "--model", "a=x", "--output", Path(__file__).parent], "holds something else"),
         (["tofu", "--split", "forget02"], "forget02"),
+        (["cost", "--hidden", 10, "--heads", 3], "--hidden is 10, but must be a multiple of twice --heads, 6"),
         (["tofu", "--split", "forget01", "--model", "nowhere"], "nowhere"),
     ],
 )
@@ -80,3 +81,13 @@ def test_the_list_names_every_benchmark(ofmu: Command):
     assert ended.code == 0
     for name in ("tofu", "evaluation", "ulira", "klom"):
         assert name in ended.out
+
+
+def test_the_help_of_a_benchmark_names_it_once_and_shows_its_defaults(ofmu: Command):
+    ended = ofmu("bench", "muse", "--help")
+    assert ended.code == 0
+    assert ended.out.splitlines()[0] == "Usage: ofmu bench muse [OPTIONS]"
+    assert ended.out.count("ofmu bench") == 1
+    assert "[default correct]" in " ".join(ended.out.replace("│", " ").split())
+    assert "('correct',)" not in ended.out
+    assert "page docs/METRICS.md" in " ".join(ended.out.split())

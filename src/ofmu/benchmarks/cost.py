@@ -1,4 +1,4 @@
-"""`ofmu bench cost`: what each form of a step costs against plain paired steps, in time, gradients and memory."""
+"""What each form of a step costs against plain paired steps, in time, gradients and memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ofmu import ranges
-from ofmu.benchmarks.cost_subjects import Subject
+from ofmu.benchmarks.cost_subjects import Subject, check_shape
 from ofmu.errors import InputError, RunError
 from ofmu.ranges import Range
 
@@ -68,13 +68,14 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
         many plain ones), memory and vectors; and ``subject``. Also ``options``.
 
     Raises:
-        InputError: no form has such a name, or the model cannot be read.
+        InputError: no form has such a name, the random Llama cannot have this shape, or the model cannot be read.
         RunError: a form took other gradients than the table of costs says.
     """
     from ofmu.benchmarks.cost_forms import forms
     from ofmu.runs.directory import write_json
 
     ranges.check(options)
+    check_shape(options)
     chosen = _chosen(options.forms, forms())
     subject = Subject(**{f.name: getattr(options, f.name) for f in fields(Subject)})
     rows: list[dict[str, Any]] = []

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from ofmu.errors import InputError
 from ofmu.ranges import Range
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ class Subject:
     """The attention of a text model."""
     seed: Annotated[int, Range(ge=0, le=10**9)] = 0
     """Seed of weights and data."""
+
+
+def check_shape(subject: Subject) -> None:
+    """Refuse a random Llama whose heads do not get the same even share of its width; positions rotate pairs.
+
+    Raises:
+        InputError: names both options.
+    """
+    if subject.model == "llama" and subject.hidden % (2 * subject.heads):
+        raise InputError(f"--hidden is {subject.hidden}, but must be a multiple of twice --heads, {2 * subject.heads}")
 
 
 @contextmanager

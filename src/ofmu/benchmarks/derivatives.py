@@ -1,4 +1,4 @@
-"""`ofmu bench derivatives`: error and cost of every way to compute ∇Φ and y = ∇²Φ ∇Φ, on one's own model.
+"""Error and cost of every way to compute ∇Φ and y = ∇²Φ ∇Φ, on one's own model.
 
 The referee is exact differentiation in float64, or central differences in float64 where an operation of the model
 has no second derivative.
@@ -62,7 +62,8 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
 
     Returns:
         ``tables``: for ∇Φ and for y a row a form with ``error`` (relative, 2-norm), ``cosine`` with the truth,
-        ``gradients`` (evaluations of one loss with its gradient), ``ratio`` (seconds in units of one gradient),
+        ``evaluations`` (of one loss with its gradient, whatever products a back-end makes of them; exact
+        forms make more, see ``ratio``), ``ratio`` (seconds in units of one gradient),
         ``h`` of each product as a share of ‖θ‖, and ``check`` (the self-check (21)); ``facts`` of the point;
         ``options``.
 
@@ -72,6 +73,7 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
     """
     check(options)
     found = material(options)
+    options = replace(options, batch=found.batch(options.batch))
     truth = _truth(found, options, tell) if options.referee else None
     with problem_of(found, options) as (problem, work):
         bench = _Bench(problem, work, options, truth)
@@ -227,7 +229,7 @@ class _Bench:
         return moved()
 
     def _measured(self, work: Callable[[], Any]) -> dict[str, Any]:
-        """The value once its steps are found, gradients and seconds of one evaluation."""
+        """The value once its steps are found, evaluations of a loss with its gradient, and seconds."""
         try:
             work()
         except InputError as error:
@@ -236,7 +238,7 @@ class _Bench:
         before = meter.gradient_examples
         value = work()
         spent = (meter.gradient_examples - before) / self.options.batch
-        return {"value": value, "gradients": spent, "seconds": self._seconds(work)}
+        return {"value": value, "evaluations": spent, "seconds": self._seconds(work)}
 
     def _seconds(self, work: Callable[[], Any]) -> float:
         import torch
@@ -264,7 +266,7 @@ class _Bench:
         if truth is not None:
             seen = vector(found["value"])
             row |= {"error": self._error(seen, truth), "cosine": self._cosine(seen, truth)}
-        row |= {"gradients": found["gradients"], "ratio": found["seconds"] / self.unit}
+        row |= {"evaluations": found["evaluations"], "ratio": found["seconds"] / self.unit}
         return row | self._steps(backend, found["value"])
 
     def _steps(self, backend: Derivatives, value: Any) -> dict[str, Any]:

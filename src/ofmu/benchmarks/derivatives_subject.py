@@ -30,7 +30,7 @@ class Subject:
     retain: str | None = None
     """Examples to keep, likewise."""
     batch: Annotated[int, Range(ge=2, le=4096)] = 8
-    """Examples of a batch: the first of each set."""
+    """Examples of a batch: the first of each set; fewer where a set has fewer."""
     sequence: Annotated[int, Range(ge=4, le=8192)] = 64
     """Tokens of a random example."""
     lora: Annotated[int, Range(ge=0, le=1024)] = 0
@@ -49,6 +49,18 @@ class Material:
 
     loaded: Any
     data: dict[str, Any]
+
+    def batch(self, asked: int) -> int:
+        """Examples of a batch of each side: no more than the smaller set has.
+
+        Raises:
+            InputError: a set is too small for half a batch.
+        """
+        name = min(SIDES, key=lambda side: len(self.data[side].ids))
+        size = min(asked, len(self.data[name].ids))
+        if size < 2:
+            raise InputError(f"the {name} set has {size} examples to score; half a batch needs 2")
+        return size
 
 
 def material(subject: Subject) -> Material:

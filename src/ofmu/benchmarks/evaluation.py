@@ -1,4 +1,4 @@
-"""`ofmu bench evaluation`: what one pass for all metrics saves over a pass for each, at equal results."""
+"""What one pass for all metrics saves over a pass for each, at equal results."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """MUSE: six ways to look at language models that were to forget a corpus of news or books.
 
-Source: Shi et al. 2024 (arXiv 2407.06460); METRICS.md §5.
+Source: Shi et al. 2024 (arXiv 2407.06460); the page docs/METRICS.md of the repository, §5.
 """
 
 from __future__ import annotations

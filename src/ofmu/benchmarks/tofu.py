@@ -1,6 +1,6 @@
 """TOFU: what language models still know of fictitious authors that they were to forget, in the public tables.
 
-Source: Maini et al. 2024 (arXiv 2401.06121); METRICS.md §13.
+Source: Maini et al. 2024 (arXiv 2401.06121); the page docs/METRICS.md of the repository, §13.
 """
 
 from __future__ import annotations

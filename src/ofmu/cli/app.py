@@ -68,7 +68,7 @@ def prepare(words: Sequence[str]) -> tuple[App, list[str]]:
     for number, (name, known) in enumerate(COMMANDS.items()):
         if everything or words[:1] == [name]:
             rest, function = _load(known, words[1:] if not everything else [])
-            app.command(function, name=name, sort_key=number)
+            app.command(function, name=name, sort_key=number, usage=getattr(function, "usage", None))
             parsed = parsed if everything else [name, *rest]
         else:
             app.command(_not_loaded, name=name, help=known.text, sort_key=number)

@@ -120,6 +120,7 @@ def command(
     text: str,
     place: str = "",
     place_text: str = "",
+    usage: str | None = None,
 ) -> Callable[..., int]:
     """A function that cyclopts can parse for.
 
@@ -129,6 +130,7 @@ def command(
         text: help of the command.
         place: name of the one word that needs no flag, if there is one.
         place_text: its help.
+        usage: the first line of the help; made from the command's name if left out.
     """
     by_name = {_identifier(option.path): option for option in sorted(found, key=_place)}
     parameters = [_positional(place, place_text)] if place else []
@@ -141,6 +143,7 @@ def command(
 
     parsed.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     parsed.__doc__ = text
+    parsed.usage = usage  # pyright: ignore[reportFunctionMemberAccess]
     return parsed
 
 

@@ -67,6 +67,8 @@ def shown(value: Any) -> str:
     """A default as a user would type it."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -22,6 +22,8 @@ def load(name: str) -> type[Metric]:
         InputError: there is nothing there, or it is no metric.
     """
     module, colon, attribute = name.partition(":")
+    if name in all_metrics():
+        raise InputError(f"metric '{name}' is built in and measured in any case; leave it out")
     if not (module and colon and attribute):
         raise InputError(f"metric '{name}' is no place of a class; give it as my_module:MyMetric")
     if "" not in sys.path and os.getcwd() not in sys.path:

@@ -118,8 +118,8 @@ class Unlearn(Common, Retrain):
     allow_overlap: bool = False
     """Go on although forget, retain or holdout set have examples in common."""
     metrics: tuple[str, ...] = ()
-    """Further metrics, each a class in a file of one's own: `my_module:MyMetric`; may be repeated. The built-in ones are
-    measured in any case."""
+    """Further metrics, each a class in a file of one's own: `my_module:MyMetric`; may be repeated. The built-in ones
+    are measured in any case."""
     evaluation: bool = True
     """Measure before and after, and write records, metrics and report; off saves time in sweeps."""
 
@@ -169,8 +169,8 @@ class Evaluate(Retrain):
     retrained_log: tuple[Any, ...] = ()
     """Logs of models trained without the forget set, beside `from_log`."""
     metrics: tuple[str, ...] = ()
-    """Further metrics, each a class in a file of one's own: `my_module:MyMetric`; may be repeated. The built-in ones are
-    measured in any case."""
+    """Further metrics, each a class in a file of one's own: `my_module:MyMetric`; may be repeated. The built-in ones
+    are measured in any case."""
     abilities: tuple[Any, ...] = ()
     """Further examples that should stay known, each set with a name, e.g. `world_facts=FILE`; may be repeated."""
     generate: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,16 +35,30 @@ def test_errors_and_counts(places: dict[str, str]) -> None:
     assert down["central"]["error"] < 5e-2
     assert down["exact, then forward (C3)"]["error"] < 1e-2
     assert down["given retain gradient"]["error"] > 1e-2  # another penalty
-    assert [up[name]["gradients"] for name in ("finite_difference", "central", "held (C5)", "half of the batch")] == [
+    assert [up[name]["evaluations"] for name in ("finite_difference", "central", "held (C5)", "half of the batch")] == [
         4,
         6,
         1,
         4,
     ]
-    counts = {name: row["gradients"] for name, row in down.items()}
+    counts = {name: row["evaluations"] for name, row in down.items()}
     assert (counts["finite_difference"], counts["central"], counts["secant (C4)"]) == (8, 18, 4)
     assert counts["no retain curvature (C6)"] == 6
     assert counts["given retain gradient"] == 5
+
+
+def test_a_batch_is_no_larger_than_the_smaller_set(places: dict[str, str], tmp_path: Path) -> None:
+    for name, size in (("two", 2), ("one", 1)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in facts(range(size))))
+    whole = derivatives.Options(batch=64, repeats=1, referee=False)
+    options = replace(whole, **places | {"retain": str(tmp_path / "two.jsonl")})
+    found = derivatives.run(options)
+    up, down = ({row["form"]: row for row in found["tables"][name]} for name in ("inner gradient", "penalty"))
+    assert up["finite_difference"]["evaluations"] == 4
+    assert down["finite_difference"]["evaluations"] == 8
+    assert found["options"]["batch"] == 2
+    with pytest.raises(InputError, match="the retain set has 1 examples"):
+        derivatives.run(replace(options, retain=str(tmp_path / "one.jsonl")))
 
 
 def test_data_of_one_side_are_not_enough(places: dict[str, str]) -> None:
