@@ -43,6 +43,10 @@ class Goal(ABC):
     def reached(self, facts: Floats) -> bool:
         """Whether this check finds the goal reached."""
 
+    @abstractmethod
+    def past(self, forget_loss: float) -> bool:
+        """Whether the watched examples' mean loss, in nats, is beyond what the goal asks for."""
+
 
 @dataclass(frozen=True)
 class LevelGoal(Goal):
@@ -76,6 +80,10 @@ class LevelGoal(Goal):
         """Whether the distributions agree now, and the examples have come near to their own levels."""
         return self.agreement(facts) > ENOUGH and self.progress(facts) >= NEAR
 
+    def past(self, forget_loss: float) -> bool:
+        """Whether the mean loss is above the mean level."""
+        return forget_loss > float(np.mean(self.levels.of(self.ids)))
+
 
 @dataclass(frozen=True)
 class RemovalGoal(Goal):
@@ -106,6 +114,10 @@ class RemovalGoal(Goal):
     def reached(self, facts: Floats) -> bool:
         """Whether the share predicted as a removed class is down to chance."""
         return float(facts.mean()) <= self.chance
+
+    def past(self, forget_loss: float) -> bool:
+        """Never: no push goes beyond chance."""
+        return False
 
 
 def predicted_as(rows: Rows, removed: Tensor) -> Tensor:

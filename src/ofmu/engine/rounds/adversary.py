@@ -9,12 +9,11 @@ the inner minimum is what a relearning attack does. Both sides need ∇L_f at th
     δ₀ = 0,    δ_{j+1} = δ_j − η_a · Adam_j(∇L_f(θ + δ_j))        relearn
                θ       ← θ + (λ_eff η/T) P ∇Φ(θ + δ_j)            forget, where it has been relearned
 
-After a number of steps drawn from 1 … m the adversary drops what it has learned and begins again at δ = 0, so that ∇Φ
-is taken at θ itself about 2/(m + 1) of the time. The first step of a lesson uses the gradient at θ, which has the
-objective of θ: of an example above its level it raises the loss, of all others it lowers it. While a lesson lasts, θ
-moves under it; the batches come from a stream without replacement, so that ∇Φ is asked for on examples that the
-adversary has not been taught, as an attack is judged on examples that it did not teach. At θ + δ, L_f is one-sided: an
-example above its level there is no reason to call it back, only one at θ is.
+After a number of steps drawn from 1 … m the lesson ends: the adversary drops what it has learned, one round is taken at
+θ itself, and a new lesson begins at δ = 0. While it lasts, θ moves under it; the batches come from a stream without
+replacement, so that ∇Φ is asked for on examples that the adversary has not been taught, as an attack is judged on
+examples that it did not teach. In a lesson L_f is one-sided: descending it teaches, whatever the examples' losses, and
+an example above its level at θ + δ is no reason to call it back. Between lessons, at θ, both sides count.
 """
 
 from __future__ import annotations
@@ -62,14 +61,16 @@ class Relearned(Place):
         self._delta = self._first = self._second = Vector()
 
     def displacement(self, pair: Pair) -> Vector | None:
-        """δ as the steps so far have made it; None at the beginning of a lesson."""
+        """δ as the steps so far have made it, 0 at the first step of a lesson; None between lessons."""
         if self._age == self._length:
             self._begin()
-        return self._delta if self._age > 0 else None
+        return self._delta if self._age >= 0 else None
 
     def saw(self, seen: Inner) -> None:
-        """Teach: δ ← δ − η_a · Adam(∇L_f(θ + δ)), against the direction in which ∇L_f goes into ∇Φ."""
+        """Teach, in a lesson: δ ← δ − η_a · Adam(∇L_f(θ + δ)), L_f one-sided, which lowers the examples' loss."""
         self._age += 1
+        if self._age == 0:
+            return  # seen between lessons, at θ
         with torch.no_grad():
             for name, g in seen.g_f.items():
                 self._teach(name, g)
@@ -83,12 +84,12 @@ class Relearned(Place):
         self._delta[name].sub_(m / ((v / second).sqrt_().add_(EPSILON)), alpha=self._step_size / first)
 
     def _begin(self) -> None:
-        """A new lesson: δ = 0, and how long it will be."""
+        """Before a new lesson: δ = 0, and how long it will be; −1 is the round at θ."""
         parameters = self._task.parameters
         self._delta, self._first, self._second = (Vector.zeros_like(parameters) for _ in range(3))
         self._length = length(self._task.seed, self._lesson, self._steps)
         self._lesson += 1
-        self._age = 0
+        self._age = -1
 
     def state_dict(self) -> dict[str, Any]:
         """The lesson under way."""

@@ -144,7 +144,10 @@ class Rounds(Process):
         pace, settings = self._task.pace, self._settings
         self._priority.observe(check)
         if settings.balance == "adaptive" and settings.priority == "none" and not pace.reached:
-            self._balance.observe(check, pace.step / pace.steps)
+            goal = self._task.goal
+            # where an adversary asks, nothing calls back: only a smaller weight does
+            past = settings.adversary_steps > 0 and goal is not None and goal.past(check.forget_loss)
+            self._balance.observe(check, pace.step / pace.steps, past=past)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments, balance, remembered step lengths and norms."""

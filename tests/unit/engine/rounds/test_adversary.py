@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from ofmu.core.vector import Vector
+from ofmu.engine.checks import Check
+from ofmu.engine.goal import LevelGoal
 from ofmu.engine.levels import Levels
 from ofmu.engine.objective import Objective
 from ofmu.engine.processes import Processes, processes
@@ -57,9 +60,10 @@ def rounds_by_hand(model: torch.nn.Module, rates: list[float], seed: int) -> dic
     lesson, left = -1, 0
     delta, teacher = {}, None
     for lr in rates:
-        if left == 0:
+        between = left == 0
+        if between:
             lesson += 1
-            left = length(seed, lesson, MOST)
+            left = length(seed, lesson, MOST) + 1
             delta = {name: torch.zeros_like(value, requires_grad=True) for name, value in theta.items()}
             teacher = torch.optim.Adam(delta.values(), lr=RATE * LR)
         left -= 1
@@ -68,7 +72,8 @@ def rounds_by_hand(model: torch.nn.Module, rates: list[float], seed: int) -> dic
             value += lr * PLAIN["lambda_eff"] * g_f[name]
             delta[name].grad = g_f[name]
         assert teacher is not None
-        teacher.step()
+        if not between:
+            teacher.step()
         g_r = gradient(theta, "retain")
         for name, value in theta.items():
             value -= lr * g_r[name]
@@ -110,7 +115,7 @@ def test_too_far_is_called_back_at_the_weights_only(ranks: Processes) -> None:
     process = OFMU(**PLAIN | {"objective": Objective(name="level")}, adversary_steps=MOST).start(task)
     for _ in range(ROUNDS):
         record = process.step()
-        at_the_weights = process.state_dict()["place"]["age"] == 1
+        at_the_weights = process.state_dict()["place"]["age"] == 0
         assert (record.norm_forget > 0) == at_the_weights
 
 
@@ -120,7 +125,8 @@ def test_the_penalty_is_at_the_weights_with_their_own_objective(ranks: Processes
     task.levels = Levels(dict.fromkeys(task.data["forget"].ids, 0.0), "holdout")
     options = PLAIN | {"objective": Objective(name="level"), "rho": 0.1, "guard": False}
     process = OFMU(**options, adversary_steps=MOST).start(task)
-    displaced = [record for record in (process.step() for _ in range(ROUNDS)) if record.more["displacement"]]
+    records = [process.step() for _ in range(ROUNDS)]
+    displaced = [record for record in records if record.more["displacement"] is not None]
     assert displaced
     assert all(record.norm_forget == 0 and record.more["kappa"] != 0 for record in displaced)
 
@@ -129,7 +135,7 @@ def test_the_record_tells_where_the_forget_loss_was_seen(ranks: Processes) -> No
     process = OFMU(**PLAIN, adversary_steps=MOST).start(task_of(smooth(), ranks))
     for _ in range(ROUNDS):
         record = process.step()
-        assert (record.more["displacement"] is None) == (process.state_dict()["place"]["age"] == 1)
+        assert (record.more["displacement"] is None) == (process.state_dict()["place"]["age"] == 0)
 
 
 def test_lessons_have_every_length() -> None:
@@ -150,3 +156,18 @@ def test_lessons_have_every_length() -> None:
 def test_what_does_not_go_with_it_is_refused(options: dict[str, Any], words: str, ranks: Processes) -> None:
     with pytest.raises(InputError, match=words):
         OFMU(**options, adversary_steps=4).check(task_of(smooth(), ranks))
+
+
+def test_the_balance_yields_where_forgetting_has_gone_past_the_level(ranks: Processes) -> None:
+    def weight_after(forget_loss: float) -> float:
+        task = task_of(smooth(), ranks)
+        ids = task.data["forget"].ids
+        task.levels = Levels(dict.fromkeys(ids, 2.0), "holdout")
+        task.goal = LevelGoal(task.levels, ids, np.zeros(len(ids)))
+        options = PLAIN | {"objective": Objective(name="level"), "balance": "adaptive"}
+        process = OFMU(**options, adversary_steps=MOST).start(task)
+        task.pace.step = task.pace.steps // 2
+        process.observe(Check(forget_loss, 0.1, reached=False, agreement=0.0, progress=0.0, retain_excess=0.0))
+        return process.state_dict()["balance"]["weight"]
+
+    assert weight_after(3.0) < PLAIN["lambda_eff"] < weight_after(1.0)
