@@ -46,7 +46,10 @@ def command(given: list[str]) -> tuple[list[str], Callable[..., int]]:
     module = importlib.import_module(f"ofmu.benchmarks.{name}")
     found = [*options(module.Options), *flags.told_options(left_out=_NOT_TOLD)]
     parsed = flags.command(
-        found, lambda told: _run(name, module, told), text=module.__doc__, usage=f"Usage: ofmu bench {name} [OPTIONS]"
+        found,
+        lambda told: _run(name, module, told),
+        text=str(module.__doc__),
+        usage=f"Usage: ofmu bench {name} [OPTIONS]",
     )
     return words.join_switches(given[1:], flags.switches(found)), parsed
 
