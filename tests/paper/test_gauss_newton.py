@@ -1,0 +1,118 @@
+"""Gauss–Newton products: Jᵀ H_out J d for D, with the noise of autocast, and never for y."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from dense import Toy, error, flat
+from test_cheaper import PHI
+from torch import Tensor
+from torch.autograd.functional import hessian, jacobian
+from torch.nn import functional as F
+
+from ofmu.core import (
+    GaussNewton,
+    Penalty,
+    Problem,
+    SolveOptions,
+    Vector,
+    inner,
+    outer,
+    solve,
+)
+from ofmu.core.derivatives import make
+from ofmu.core.steps import NOISE
+from ofmu.errors import InputError
+
+
+class Logits:
+    """Cross-entropy of the toy's logits, as a part that shows them."""
+
+    def __init__(self, toy: Toy, p: dict[str, Tensor], rows: slice) -> None:
+        self.toy, self.p, self.rows = toy, p, rows
+
+    def outputs(self) -> Tensor:
+        p = self.p
+        return (self.toy.x[self.rows] @ p["W1"].T + p["b1"]).tanh() @ p["W2"].T + p["b2"]
+
+    def criterion(self, outputs: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, self.toy.y[self.rows])
+
+    def __call__(self) -> Tensor:
+        return self.criterion(self.outputs())
+
+
+def test_gauss_newton_products_are_j_h_j_and_their_quadratic_form_has_one_sign() -> None:
+    toy = Toy(seed=2)
+    p = toy.leaves()
+    part = Logits(toy, p, slice(0, 9))
+
+    def logits(theta: Tensor) -> Tensor:
+        q = toy.cut(theta)
+        return ((toy.x[:9] @ q["W1"].T + q["b1"]).tanh() @ q["W2"].T + q["b2"]).flatten()
+
+    J = jacobian(logits, toy.theta)
+    H = hessian(lambda z: F.cross_entropy(z.view(9, 4), toy.y[:9]), logits(toy.theta))
+    d = torch.randn(len(toy.theta), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    direction = Vector({n: x.clone() for n, x in toy.cut(d).items()})
+    found = GaussNewton(p).curvature(part, direction)
+    assert error(found, J.T @ H @ J @ d) < 1e-8
+    assert float(found.dot(direction)) >= 0
+    split = [Logits(toy, p, slice(0, 4)), Logits(toy, p, slice(4, 9))]
+    weighted = [lambda s=s, n=n: s() * n / 9 for s, n in zip(split, (4, 5), strict=True)]
+    with pytest.raises(InputError, match=r"outputs\(\) and criterion"):
+        GaussNewton(p).curvature(weighted, direction)
+
+
+def network(part: Logits) -> Tensor:
+    x, p = part.toy.x[part.rows].float(), part.p
+    return F.linear(F.linear(x, p["W1"], p["b1"]).tanh(), p["W2"], p["b2"])
+
+
+class Autocast(Logits):
+    """The same under bfloat16 autocast, its parameters in float32."""
+
+    def outputs(self) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return network(self)
+
+    def criterion(self, outputs: Tensor) -> Tensor:
+        return F.cross_entropy(outputs.float(), self.toy.y[self.rows])
+
+
+class Single(Autocast):
+    """Without autocast."""
+
+    def outputs(self) -> Tensor:
+        return network(self)
+
+
+def test_gauss_newton_steps_are_as_long_as_the_noise_of_autocast_asks() -> None:
+    toy = Toy(seed=2)
+    p = {name: x.detach().float().requires_grad_() for name, x in toy.leaves().items()}
+    g = torch.Generator().manual_seed(0)
+    direction = Vector({name: torch.randn(x.shape, generator=g) for name, x in p.items()})
+    rows = slice(0, 9)
+    true = flat(make("gauss_newton", p).curvature(Single(toy, p, rows), direction))
+    noisy = make("gauss_newton", p, noise=NOISE[torch.bfloat16]).curvature(Autocast(toy, p, rows), direction)
+    assert error(noisy, true) < 0.2
+    assert error(make("gauss_newton", p).curvature(Autocast(toy, p, rows), direction), true) > 2 * error(noisy, true)
+    with pytest.raises(InputError, match="noise is 2, but must be"):
+        make("gauss_newton", p, noise=2.0)
+
+
+def test_gauss_newton_gives_d_and_refuses_y() -> None:
+    toy = Toy(seed=2)
+    p = toy.leaves()
+    problem = Problem(p, Logits(toy, p, slice(0, 9)), Logits(toy, p, slice(9, 23)))
+    exact = inner(problem, PHI)
+    found = inner(problem, PHI, "gauss_newton")
+    assert float(found.gradient.dot(exact.gradient) / found.gradient.norm() / exact.gradient.norm()) > 0.9
+    with pytest.raises(InputError, match="drop the sign that tells forgetting"):
+        outer(problem, PHI, "gauss_newton", Penalty(rho=0.1))
+    by_differences = outer(problem, PHI, "gauss_newton", Penalty(rho=0.1, derivatives="finite_difference"))
+    assert math.isfinite(float(by_differences.gradient.norm()))
+    rounds = list(solve(problem, SolveOptions(rounds=2, derivatives="gauss_newton", rho=0.0, similarity="cosine")))
+    assert rounds[-1].gradients == 2 * (5 * 4 + 1)
