@@ -132,25 +132,10 @@ def _loaded(subject: Subject) -> Loaded:
 
 def _texts(subject: Subject, name: str, loaded: Loaded) -> Encoded:
     """A batch of random tokens."""
-    import numpy as np
-
-    from ofmu.data.tokens import TokenSet
+    from ofmu.benchmarks.random_texts import random_texts
 
     vocabulary = int(vars(loaded.model.config)["vocab_size"])
-    draw = np.random.Generator(np.random.Philox([subject.seed, SIDES.index(name)]))
-    shape = (subject.batch, subject.sequence)
-    scored = np.ones(shape, dtype=bool)
-    scored[:, 0] = False
-    ids = tuple(f"{name}-{n}" for n in range(subject.batch))
-    return TokenSet(
-        ids=ids,
-        clusters=ids,
-        tokens=draw.integers(1, vocabulary, size=shape, dtype=np.int32).ravel(),
-        scored=scored.ravel(),
-        content=scored.ravel(),
-        lengths=np.full(subject.batch, subject.sequence, dtype=np.int64),
-        counts=np.full(subject.batch, subject.sequence - 1, dtype=np.int64),
-    )
+    return random_texts(name, seed=subject.seed, batch=subject.batch, sequence=subject.sequence, vocabulary=vocabulary)
 
 
 def _images(subject: Subject, name: str, loaded: Loaded) -> Encoded:

@@ -157,24 +157,11 @@ def _fill(model: Any) -> None:
 
 
 def _random_texts(subject: Subject, name: str, loaded: Any) -> Any:
-    import numpy as np
+    """A batch of random tokens."""
+    from ofmu.benchmarks.random_texts import random_texts
 
-    from ofmu.data.tokens import TokenSet
-
-    draw = np.random.Generator(np.random.Philox([subject.seed, SIDES.index(name)]))
-    shape = (subject.batch, subject.sequence)
-    scored = np.ones(shape, dtype=bool)
-    scored[:, 0] = False
-    ids = tuple(f"{name}-{n}" for n in range(subject.batch))
-    return TokenSet(
-        ids=ids,
-        clusters=ids,
-        tokens=draw.integers(1, loaded.model.config.vocab_size, size=shape, dtype=np.int32).ravel(),
-        scored=scored.ravel(),
-        content=scored.ravel(),
-        lengths=np.full(subject.batch, subject.sequence, dtype=np.int64),
-        counts=np.full(subject.batch, subject.sequence - 1, dtype=np.int64),
-    )
+    vocabulary = int(vars(loaded.model.config)["vocab_size"])
+    return random_texts(name, seed=subject.seed, batch=subject.batch, sequence=subject.sequence, vocabulary=vocabulary)
 
 
 def _random_images(subject: Subject, name: str) -> Any:
