@@ -29,7 +29,12 @@ from ofmu.engine.checks import per_example
 from ofmu.engine.forward import Encoded
 from ofmu.engine.processes import processes
 from ofmu.evaluation.attacks.relearning import grid, taught_positions
+from ofmu.evaluation.metrics.mia_loss import MiaLoss
+from ofmu.evaluation.metrics.mia_min_k import MiaMinK
+from ofmu.evaluation.metrics.mia_min_k_plus_plus import MiaMinKPlusPlus
+from ofmu.evaluation.metrics.mia_zlib import MiaZlib
 from ofmu.evaluation.relearning_curves import relearning_gap
+from ofmu.evaluation.scoring import score
 from ofmu.evaluation.statistics import auc
 from ofmu.models.loading import load
 from ofmu.models.scale import spectral_scale
@@ -39,6 +44,16 @@ from ofmu.runs.relearn import teach
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {"preset": "default"},
     "robust": {"preset": "robust"},
+    "token levels": {"preset": "default", "objective": {"name": "token_level"}},
+    "robust, token levels": {"preset": "robust", "objective": {"name": "token_level"}},
+    "robust, token levels, band .5 %": {
+        "preset": "robust",
+        "objective": {"name": "token_level"},
+        "retain_band": 0.005,
+    },
+    "robust, token levels of the start": {"preset": "robust", "objective": {"name": "token_level", "order": "before"}},
+    "robust, band .7 %": {"preset": "robust", "retain_band": 0.007},
+    "robust, band .5 %": {"preset": "robust", "retain_band": 0.005},
     "robust, band 2 %": {"preset": "robust", "retain_band": 0.02},
     "robust, lessons up to 32": {"preset": "robust", "adversary_steps": 32},
     "robust, double rate": {"preset": "robust", "adversary_rate": 0.8},
@@ -50,6 +65,7 @@ FORMS: dict[str, dict[str, Any]] = {
 FILES = {"forget": "forget10", "retain": "retain90", "holdout": "holdout10"}
 TAUGHT, RATE, STEPS, BATCH, WATCHED = ("5%", "cluster"), 0.02, 64, 8, 160
 PART = 32
+ATTACKS = (MiaLoss(), MiaMinK(), MiaMinKPlusPlus(), MiaZlib())
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,12 @@ class Bench:
         with processes(device="cpu", precision="fp32", parallel="auto") as ranks:
             return per_example(model, examples, range(len(examples)), processes=ranks, meter=None, part_size=PART)
 
+    def attacks(self, model: torch.nn.Module) -> dict[str, float]:
+        """AUC of the membership attacks on loss, least likely tokens (two forms) and compressed size."""
+        records = [score(model, self.sets[name], batch_size=64) for name in ("forget", "holdout")]
+        scores = {attack.name: [attack.values(record) for record in records] for attack in ATTACKS}
+        return {name: auc(forget.values, holdout.values) for name, (forget, holdout) in scores.items()}
+
     def lesson(self, taught: str, seed: int) -> tuple[Encoded, Encoded]:
         """What is taught, and what is watched."""
         forget = self.sets["forget"]
@@ -116,7 +138,7 @@ class Bench:
         losses = {name: self.losses(model, examples) for name, examples in self.sets.items()}
         row: dict[str, Any] = {f"{name}_loss": float(each.mean()) for name, each in losses.items()}
         row |= {f"{name}_prob": float(np.exp(-each).mean()) for name, each in losses.items()}
-        row["mia_loss"] = auc(losses["forget"], losses["holdout"])
+        row |= self.attacks(model)
         for taught, reference in references.items():
             course = self.curve(model, taught, seed)
             steps = grid(STEPS, len(self.lesson(taught, seed)[0]), BATCH)
@@ -132,6 +154,7 @@ def main() -> None:
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=["plain", "robust"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--budget", type=float, default=480)
+    parser.add_argument("--models", type=Path, help="folder that keeps the unlearned models, for further measurements")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/removal.json"))
     options = parser.parse_args()
     bench = Bench(Path(os.environ["OFMU_DATA_DIR"]))
@@ -153,6 +176,10 @@ def run(bench: Bench, rows: dict[str, Any], form: str, seed: int, options: argpa
     found = ofmu.unlearn(
         bench.model("full"), **bench.paths, method=method, seed=seed, budget=options.budget, evaluation=False
     )
+    if options.models is not None:
+        place = options.models / f"{form.replace(' ', '-')}-{seed}"
+        found.model.save_pretrained(place)
+        load(bench.model("full")).tokenizer.save_pretrained(place)
     cost = {name: found.manifest[name] for name in ("gradients", "forwards", "steps", "seconds", "ended")}
     rows[key] = {**bench.measured(found.model, seed, rows[reference]), **cost}
     options.output.write_text(json.dumps(rows, indent=1) + "\n")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ofmu.evaluation import statistics
 from ofmu.evaluation.gaps import Interval, compared_draws, gap, mean_of, measured
@@ -120,7 +121,8 @@ def forgetting_gap(measurements: Measurements, records: Records, reference: Sequ
 def retention_gap(measurements: Measurements, records: Records, reference: Sequence[str]) -> Headline:
     """Mean over defined parts of clip((m_r − m_u)/(m_r − chance), 0, 1): the share of ability lost.
 
-    Chance is 1/K for the accuracy over K classes, ¼ for multiple choice, 0 for probabilities.
+    Chance is 1/K for the accuracy over K classes, ¼ for multiple choice, 0 for probabilities. In a bootstrap draw,
+    too, a part on which the reference is at chance has nothing to lose, and the mean is over the others.
     """
     classes = max((record.classes for record in records.values()), default=0)
 
@@ -135,11 +137,19 @@ def retention_gap(measurements: Measurements, records: Records, reference: Seque
         share = float(np.clip((m_r - m_u) / (m_r - chance), 0, 1))
         if draws is None:
             return _Part(share, None)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            lost = (draws["reference"] - draws["unlearned"]) / (draws["reference"] - chance)
+        above = draws["reference"] - chance
+        lost = (draws["reference"] - draws["unlearned"]) / np.where(above > 0, above, np.nan)
         return _Part(share, np.clip(lost, 0, 1))
 
-    return _headline("retention_gap", measurements, records, reference, part, np.mean)
+    return _headline("retention_gap", measurements, records, reference, part, _mean_of_defined)
+
+
+def _mean_of_defined(shares: ArrayLike, axis: int | None = None) -> Floats:
+    """The mean of what is not NaN; NaN where nothing else is."""
+    given = np.asarray(shares, dtype=np.float64)
+    defined = np.isfinite(given)
+    with np.errstate(invalid="ignore"):
+        return np.where(defined, given, 0.0).sum(axis=axis) / defined.sum(axis=axis)
 
 
 def privacy_gap(measurements: Measurements, records: Records, reference: Sequence[str]) -> Headline:

@@ -165,3 +165,20 @@ def test_an_ability_that_the_reference_lacks_is_no_part_of_the_retention_gap(sto
     part = next(each for each in found.parts if each["name"] == "world_facts_rougeL_recall")
     assert "not clearly better than chance" in str(part["reason"])
     assert found.value == pytest.approx(0, abs=0.02)
+
+
+def test_draws_in_which_the_reference_has_nothing_to_lose_leave_the_interval_of_the_retention_gap(story, text_record):
+    records = story({"original": (0.1, 0.1), "unlearned": (4.5, 0.1), "retrained": (5.0, 0.1)})
+    names = [str(index) for index in range(16)]
+    for role, hits in (("original", 5), ("unlearned", 4), ("retrained", 5)):  # of 16: a draw in 400 has no hit
+        recalled = np.array([1.0] * hits + [0.0] * (16 - hits))
+        facts = {"zlib_bytes": np.ones(16), "rougeL_recall": recalled}
+        records.add(
+            role, "world_facts", text_record({name: [9.0] for name in names}, model=role, data="w", facts=facts)
+        )
+    measurements = measure(records)
+    drawn = measurements["world_facts_rougeL_recall"].draws_for("retention_gap")["retrained"]
+    assert (drawn == 0).any()
+    found = retention_gap(measurements, records, ("retrained",))
+    assert found.interval is not None
+    assert 0 <= found.interval[0] <= found.value <= found.interval[1] <= 1
