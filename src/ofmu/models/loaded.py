@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -57,3 +58,7 @@ class Loaded:
     use_cache: bool | None = None
     keep: Keep | None = None
     notes: tuple[str, ...] = ()
+
+    def handed_back(self) -> AbstractContextManager[object]:
+        """Inside, the model is ours; afterwards, after exceptions too, a model in memory is as it came in."""
+        return nullcontext() if self.keep is None else self.keep

@@ -17,6 +17,7 @@ from ofmu.evaluation.evaluate import summarise
 from ofmu.evaluation.metric import Metric
 from ofmu.evaluation.own_metric import with_further
 from ofmu.evaluation.records import Records
+from ofmu.models.loaded import Loaded
 from ofmu.runs import evaluate_log, manifest, retraining, stored
 from ofmu.runs.answering import check_asked, further
 from ofmu.runs.config import Evaluate
@@ -25,7 +26,7 @@ from ofmu.runs.drawing import draw_report
 from ofmu.runs.identity import Identity
 from ofmu.runs.inputs import Sets, check_others, others, read_model, read_sets
 from ofmu.runs.listener import Listener, Silent
-from ofmu.runs.measuring import measure, measure_others, reported, save_records
+from ofmu.runs.measuring import measure_one, measure_others, reported, save_records
 from ofmu.runs.reading_answers import read_answers
 from ofmu.runs.result import Result
 
@@ -77,15 +78,9 @@ def plan(config: Evaluate, *, transform: Transform | None = None) -> dict[str, A
     with processes(device=config.device, precision=config.precision, parallel="auto"):
         torch.manual_seed(config.seed)
         loaded = read_model(config.model, config)
-        try:
-            sets = read_sets(config, loaded, transform=transform)
-            check_asked(config, sets)
-            check_others(config, loaded, sets)
+        with loaded.handed_back():
             cache = None if config.cache is None else Path(config.cache)
-            wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
-        finally:
-            if loaded.keep is not None:
-                loaded.keep.restore()
+            sets, wanted = _read(config, loaded, cache, transform)
     return {
         "model": loaded.name,
         "modality": loaded.modality,
@@ -106,55 +101,64 @@ def _run(
     listener: Listener,
     transform: Transform | None,
 ) -> Result:
+    """The model first; then, one at a time, those to compare it with; metrics, report, and the manifest last."""
     started = time.perf_counter()
     torch.manual_seed(config.seed)
     listener.note("reading model and data")
     loaded = read_model(config.model, config)
-    sets = read_sets(config, loaded, transform=transform)
-    check_asked(config, sets)
-    check_others(config, loaded, sets)
-    cache = retraining.cache_folder(config, directory)
-    wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
-    identity = Identity.of(loaded, sets)
-    if ranks.main:
-        directory.create()
-        write_text(directory.config, stored.to_yaml(config, identity.hashes))
-    for note in sets.notes:
-        listener.note(note)
-    records = Records(removed_classes=sets.removed_labels)
-    chosen = reported(sets, config.seed)
-    listener.note("measuring the model")
-    model = loaded.model.to(ranks.device)
-    found = measure(model, chosen, processes=ranks, batch_size=config.batch_size, fingerprint=loaded.fingerprint)
-    more = further(config, sets, chosen)
-    if more is not None:
-        found = more.add(found, loaded, ranks)
-    for name, record in found.items():
-        records.add("unlearned", name, record)
-    if loaded.keep is not None:
-        loaded.keep.restore()
-    del model
+    with loaded.handed_back():
+        sets, wanted = _read(config, loaded, retraining.cache_folder(config, directory), transform)
+        identity = Identity.of(loaded, sets)
+        if ranks.main:
+            directory.create()
+            write_text(directory.config, stored.to_yaml(config, identity.hashes))
+        for note in sets.notes:
+            listener.note(note)
+        listener.note("measuring the model")
+        records, chosen = Records(removed_classes=sets.removed_labels), reported(sets, config.seed)
+        passes: Any = {"processes": ranks, "batch_size": config.batch_size, "more": further(config, sets, chosen)}
+        measure_one(records, "unlearned", loaded, chosen, **passes)
+    del loaded
     made = retraining.retrain(wanted, ranks, listener, transform) if wanted else None
     if made is not None:
         config = replace(config, retrained=made.sources)
-    compared = measure_others(
-        records, config, chosen, processes=ranks, batch_size=config.batch_size, listener=listener, more=more
-    )
+    compared = measure_others(records, config, chosen, listener=listener, **passes)
+    more = passes["more"]
     if more is not None and more.heard is not None:
         read_answers(records, config, more, processes=ranks, listener=listener)
     trained_s = 0.0 if made is None else made.facts["seconds"]
     cost = {"gradients": 0.0, "seconds": round(time.perf_counter() - started - trained_s, 3)}
-    found = summarise(records, halves=sets.half_by_id(), seed=config.seed, cost=cost, metrics=metrics)
     facts = _facts(config, sets, identity, compared, cost, ranks)
     if made is not None:
         facts |= {"retraining": made.facts, "notes": [*sets.notes, made.note]}
-    written = facts
-    if ranks.main:
-        save_records(records, directory.records)
-        write_json(directory.metrics, found)
-        draw_report(directory, records, found, facts, [], sets if config.show_examples else None)
-        written = manifest.write(directory, facts)
+    found = summarise(records, halves=sets.half_by_id(), seed=config.seed, cost=cost, metrics=metrics)
+    written = _write(directory, config, sets, records, found, facts) if ranks.main else facts
     return Result(directory.path, None, found, [], written, directory.report, sets.notes)
+
+
+def _read(
+    config: Evaluate, loaded: Loaded, cache: Path | None, transform: Transform | None
+) -> tuple[Sets, tuple[retraining.Retraining, ...]]:
+    """The examples, and what `--retrained auto` asks for; whatever can be refused is refused here."""
+    sets = read_sets(config, loaded, transform=transform)
+    check_asked(config, sets)
+    check_others(config, loaded, sets)
+    return sets, retraining.planned(config, loaded, sets, cache=cache, transform=transform)
+
+
+def _write(
+    directory: RunDirectory,
+    config: Evaluate,
+    sets: Sets,
+    records: Records,
+    found: dict[str, Any],
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """Records, metrics and report, then the manifest, which is returned."""
+    save_records(records, directory.records)
+    write_json(directory.metrics, found)
+    draw_report(directory, records, found, facts, [], sets if config.show_examples else None)
+    return manifest.write(directory, facts)
 
 
 def _facts(

@@ -12,6 +12,7 @@ from ofmu.engine.processes import Processes
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
 from ofmu.evaluation.scoring import score_sets
+from ofmu.models.loaded import Loaded
 from ofmu.runs.answering import Further
 from ofmu.runs.inputs import Sets, others, read_model
 from ofmu.runs.listener import Listener
@@ -76,16 +77,29 @@ def measure_others(
         if processes.main:
             listener.note(f"measuring the {role} model")
         loaded = read_model(source, config)
-        model = loaded.model.to(processes.device)
-        found = measure(model, chosen, processes=processes, batch_size=batch_size, fingerprint=loaded.fingerprint)
-        if more is not None:
-            found = more.add(found, loaded, processes)
-        for name, record in found.items():
-            records.add(role, name, record)
+        with loaded.handed_back():
+            measure_one(records, role, loaded, chosen, processes=processes, batch_size=batch_size, more=more)
         fingerprints[role] = loaded.fingerprint
-        if loaded.keep is not None:
-            loaded.keep.restore()
     return fingerprints
+
+
+def measure_one(
+    records: Records,
+    role: str,
+    loaded: Loaded,
+    chosen: dict[str, Encoded],
+    *,
+    processes: Processes,
+    batch_size: int,
+    more: Further | None = None,
+) -> None:
+    """Add the records of one model; `more`: further passes."""
+    model = loaded.model.to(processes.device)
+    found = measure(model, chosen, processes=processes, batch_size=batch_size, fingerprint=loaded.fingerprint)
+    if more is not None:
+        found = more.add(found, loaded, processes)
+    for name, record in found.items():
+        records.add(role, name, record)
 
 
 def save_records(records: Records, folder: Path) -> None:

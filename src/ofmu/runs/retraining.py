@@ -177,14 +177,11 @@ def _identity(wanted: Finetune, modality: str, sets: Sets, transform: Transform 
     with torch.random.fork_rng():
         torch.manual_seed(0)  # random weights of a configuration: the same ones each time
         start = read_start(wanted)
-    try:
+    with start.handed_back():
         if start.modality != modality:
             raise InputError(f"--retrained auto: {start.name} is for {start.modality}s, the examples are {modality}s")
         data = encoder(start, wanted.max_length, transform)(sets.examples["retain"])
         rate = wanted.learning_rate or default_learning_rate(start.model)
-    finally:
-        if start.keep is not None:
-            start.keep.restore()
     steps = planned_steps(wanted, len(data.ids))
     options = {name: value for name, value in stored.plain(wanted).items() if name in LEARNS}
     trained = {"start": start.fingerprint, "data": data.fingerprint, "steps": steps, "learning_rate": f"{rate:.6g}"}

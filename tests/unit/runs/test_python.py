@@ -100,6 +100,20 @@ def test_runs_of_different_precision_and_method_leave_no_trace_on_each_other_or_
     assert not folder.exists()  # a temporary folder goes with its run
 
 
+@pytest.mark.parametrize("given", [{}, {"holdout": "missing.jsonl"}], ids=["measured", "refused"])
+def test_evaluating_a_model_in_memory_hands_it_back_as_it_was(given: dict[str, Any], tmp_path: Path) -> None:
+    model = known().train().bfloat16()
+    before = outside(model)
+    output = tmp_path / "evaluation"
+    if given:
+        with pytest.raises(ofmu.InputError, match="missing"):
+            ofmu.evaluate(model, **{**DATA, **given}, output=output)
+        assert not output.exists()
+    else:
+        ofmu.evaluate(model, **DATA, output=output)
+    assert outside(model) == before
+
+
 @pytest.mark.parametrize("kind", ["convnet", "plain"])
 def test_a_classifier_in_memory_comes_back_as_it_was(kind: str) -> None:
     class Examples(torch.utils.data.Dataset):

@@ -125,12 +125,12 @@ class Maker:
         if not self._points:
             shared = self.recipe.shared
             loaded = load(model, tokenizer=shared.get("tokenizer"))
-            encode = encoder(loaded, self._training.get("max_length"), shared.get("transform"))
-            self._points = {
-                name: encode(self.material.pool.take(where.tolist())) for name, where in self.material.points.items()
-            }
-            if loaded.keep is not None:
-                loaded.keep.restore()
+            with loaded.handed_back():
+                encode = encoder(loaded, self._training.get("max_length"), shared.get("transform"))
+                self._points = {
+                    name: encode(self.material.pool.take(where.tolist()))
+                    for name, where in self.material.points.items()
+                }
         return self._points
 
     @cached_property
