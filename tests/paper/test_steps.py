@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -51,7 +53,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[Problem, Problem]:
     return problem_of(model), problem_of(referee.double())
 
 
-def wide(vector: dict[str, Tensor]) -> Vector:
+def wide(vector: Mapping[str, Tensor]) -> Vector:
     return Vector({n: x.detach().double() for n, x in vector.items()})
 
 
@@ -114,3 +116,53 @@ def test_nabla_phi_and_the_penalty_by_differences(pair: tuple[Problem, Problem])
         )
         assert found.penalty is not None
         assert error(found.penalty, exact.penalty) < down
+
+
+@pytest.mark.parametrize("central", [False, True], ids=["forward", "central"])
+def test_t3_the_steps_of_a_quotient_of_quotients_are_near_the_best_pair(
+    pair: tuple[Problem, Problem], central: bool
+) -> None:
+    """(61): within five times of the smallest error over pairs of steps, inside and outside."""
+    problem, referee = pair
+    penalty, phi = Penalty(rho=0.5), Phi(beta=0.5, similarity="squared_cosine", scale="relative")
+    exact = outer(referee, phi, "exact", penalty)
+    assert exact.inner is not None
+    assert exact.penalty is not None
+    raw = Phi(beta=exact.inner.beta, similarity="squared_cosine")
+
+    def y(fd: FiniteDifference) -> float:
+        found = outer(problem, raw, fd, penalty).penalty
+        assert found is not None
+        assert exact.penalty is not None
+        return error(found, exact.penalty)
+
+    fd = FiniteDifference(problem.parameters, central=central)
+    ours, automatic = y(fd), fd.steps
+    sweep = []
+    for within in range(-2, 3):
+        for outside in range(-2, 3):
+            fd = FiniteDifference(problem.parameters, central=central)
+            for key, h in automatic.items():
+                fd.set_step(key, h * 4.0 ** (outside if key == "phi" else within))
+            sweep.append(y(fd))
+    assert ours <= 5 * min(sweep)
+
+
+def test_the_noise_of_a_gradient_is_measured() -> None:
+    """Two large parts that cancel leave their rounding: ε_g is 300 times what float32 has at best."""
+    g = torch.Generator().manual_seed(5)
+    A, x = torch.randn(40, 300, generator=g), torch.randn(300, generator=g)
+
+    def gradient(x: Tensor) -> Tensor:
+        x = x.detach().requires_grad_()
+        one, other = A.to(x.dtype) @ x, (2 * A.to(x.dtype)) @ (x / 2)
+        loss = (3e3 * one.tanh()).sum() - (3e3 * (other * (1 + 3e-4)).tanh()).sum()
+        return torch.autograd.grad(loss, x)[0]
+
+    true = gradient(x.double())
+    noise = float((gradient(x).double() - true).norm() / true.norm())
+    p = {"x": x.clone().requires_grad_()}
+    fd = FiniteDifference(p)
+    fd.product(lambda: Vector(x=gradient(p["x"])), Vector(x=torch.ones(300)), key="H")
+    assert noise > 1e-5
+    assert noise / 3 < fd.state_dict()["noise"] < 3 * noise

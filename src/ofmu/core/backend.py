@@ -73,7 +73,7 @@ class Derivatives(ABC):
             direction: any length; 0 costs nothing and gives 0.
             at: ``gradient()`` at the current parameters, if known; saves one evaluation.
             key: names the product, so that lengths remembered for it are not mixed with another's.
-            differentiable: as in :meth:`gradient`.
+            differentiable: as in :meth:`gradient`; by differences, the result will itself be differenced.
             share: how much of the gradient's length is itself made of products, 0 … 1; their error is its
                 noise, and differences then take longer steps.
 

@@ -72,10 +72,13 @@ class Curvature:
         self._along = _backend(derivatives, penalty, problem)
         self._whole = problem.part is None
         self._problem = problem if problem.part is None else problem.part
-        self._graph = self._along is derivatives and self._whole
+        # exact ones keep a graph only for a product of their own; differences take steps for a quotient of quotients
+        self._differentiated = self._along is derivatives or not isinstance(derivatives, Exact)
         if like is not None and like.active:
             phi = held(phi, like)
-        self._here = ascend(problem, phi, derivatives, retain=retain, differentiable=self._graph)
+        self._here = ascend(
+            problem, phi, derivatives, retain=retain, differentiable=self._differentiated and self._whole
+        )
         self._phi = held(phi, self._here)
 
     @property
@@ -108,8 +111,9 @@ class Curvature:
         return self._derivatives.gradient(self._problem.forget)
 
     def _nabla_phi(self) -> Vector:
-        again = self._along is self._derivatives
-        return ascend(self._problem, self._phi, self._derivatives, retain=self._retain, differentiable=again).gradient
+        return ascend(
+            self._problem, self._phi, self._derivatives, retain=self._retain, differentiable=self._differentiated
+        ).gradient
 
 
 def held(phi: Phi, here: Inner) -> Phi:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, final
 
 import torch
@@ -18,7 +19,7 @@ from ofmu.errors import InputError, RunError
 
 ATTEMPTS: Final = 4
 """Rough quotients tried at most until the first step of a product agrees with what it measures."""
-AGREES: Final = 4.0
+AGREES: Final = 2.0
 """A first step may differ from the best one by this factor: the error is flat around its minimum."""
 
 
@@ -27,16 +28,17 @@ class FiniteDifference(Derivatives):
     """H d ≈ ‖d‖ (g(θ + he) − g(θ))/h with e = d/‖d‖ (forward), or its central form; h by (20), see ``steps.py``.
 
     Parameters are moved in place and put back from a copy (:class:`~ofmu.core.displacement.Displacement`). Costs one
-    evaluation a product (forward, ``at`` known) or two (central); the first product of each key up to four times that.
-    Gradients go through ``.backward()``, as DDP and FSDP2 need.
+    evaluation a product (forward, ``at`` known) or two (central); the first product of each key up to four times that,
+    and the very first one up to three more, for ε_g. Gradients go through ``.backward()``, as DDP and FSDP2 need.
 
     Args:
         parameters: name → leaf tensor in float32 or float64: in bfloat16 a small step moves nothing.
         buffers: name → tensor put back after every evaluation.
         central: the central quotient (17) in place of the forward one (16): twice the cost, a smaller error.
-        noise: ε_g, relative noise of one gradient evaluation; None takes it from the parameters' dtype
-            (:data:`~ofmu.core.steps.NOISE`). Under bfloat16 autocast pass ``NOISE[torch.bfloat16]``: the quotient
-            then carries ten per cent error or more, and no step makes it better.
+        noise: the least ε_g, relative noise of one gradient evaluation, that is believed in; ε_g is measured before
+            the first product. None: what the parameters' dtype has at best (:data:`~ofmu.core.steps.NOISE`). Under
+            bfloat16 autocast pass ``NOISE[torch.bfloat16]``: the quotient then carries ten per cent error or more,
+            and no step makes it better.
         secant: the curvature of Φ is taken from the inner trajectory (22), without a product; D as ever.
         before_edit: called before parameters are touched (FSDP2: reshard).
 
@@ -90,6 +92,8 @@ class FiniteDifference(Derivatives):
     ) -> Vector:
         """A difference quotient of ``gradient`` along ``direction``; see :meth:`Derivatives.product`.
 
+        One whose result is differenced again (``differentiable``) takes the longer steps (61).
+
         Raises:
             RunError: the direction is not finite.
         """
@@ -100,11 +104,20 @@ class FiniteDifference(Derivatives):
             return Vector.zeros_like(self.parameters)
         if at is None and not self._steps.central:
             at = gradient()
-        h = self._steps.current(key)
+        if not self._steps.measured and share == 0:
+            self._probe(gradient, direction, size, gradient() if at is None else at)
+        rule = partial(self._steps.best, size=self._displacement.size, nested=share, within=differentiable)
+        name = f"{key}, differenced" if differentiable else key
+        h = self._steps.current(name)
+        if h is None and key in self._steps.lengths:
+            h = rule(self._steps.lengths[key])
         if h is None:
-            return self._first_quotient(gradient, direction, size, at, key, share)
-        quotient, best = self._quotient(gradient, direction, size, at, h, share)
-        self._steps.want(key, best)
+            quotient, length, h = self._first_quotient(gradient, direction, size, at, rule)
+        else:
+            quotient, length = self._quotient(gradient, direction, size, at, h)
+        self._steps.use(name, h)
+        self._steps.want(name, rule(length))
+        self._steps.lengths[key] = length
         return quotient
 
     def discrepancy(
@@ -161,20 +174,18 @@ class FiniteDifference(Derivatives):
         direction: Direction,
         size: float,
         at: Vector | None,
-        key: str,
-        share: float,
-    ) -> Vector:
-        """A rough quotient, again at the step that it suggests, until the two agree."""
-        h = self._steps.first(self._displacement.size)
-        quotient, best = self._quotient(gradient, direction, size, at, h, share)
+        rule: Callable[[float], float],
+    ) -> tuple[Vector, float, float]:
+        """A rough quotient, again at the step that it suggests, until the two agree; with its ℓ and h."""
+        h = rule(self._steps.guess(self._displacement.size))
+        quotient, length = self._quotient(gradient, direction, size, at, h)
         for _ in range(ATTEMPTS - 1):
+            best = rule(length)
             if best / AGREES <= h <= best * AGREES:
                 break
             h = best
-            quotient, best = self._quotient(gradient, direction, size, at, h, share)
-        self._steps.use(key, h)
-        self._steps.want(key, best)
-        return quotient
+            quotient, length = self._quotient(gradient, direction, size, at, h)
+        return quotient, length, h
 
     def _quotient(
         self,
@@ -183,9 +194,8 @@ class FiniteDifference(Derivatives):
         size: float,
         at: Vector | None,
         h: float,
-        share: float = 0.0,
     ) -> tuple[Vector, float]:
-        """(H d, the step that would have been best), from evaluations at distance h along d."""
+        """(H d, ℓ), from evaluations at distance h along d."""
         extent = self._displacement.size
         measured = self._steps.is_short(h, extent)
         with self._displacement.along(direction, h / size, measured=measured) as scale:
@@ -199,8 +209,28 @@ class FiniteDifference(Derivatives):
         # popped one by one, so that the evaluation is freed as its quotient is made
         quotient = Vector({name: (ahead.pop(name) - x).mul_(1 / width) for name, x in behind.items()})
         change = number(quotient.norm()) / size  # ‖He‖
-        length = number(behind.norm()) / change if change > 0 else math.inf  # ℓ
-        return quotient, self._steps.best(length, extent, share)
+        return quotient, number(behind.norm()) / change if change > 0 else math.inf
+
+    def _probe(self, gradient: Callable[[], Vector], direction: Direction, size: float, at: Vector) -> None:
+        """Measure ε_g and ℓ over steps so short that a smooth gradient would be straight.
+
+        ‖g(θ) − 2g(θ + he) + g(θ + 2he)‖ = √6 ε_g‖g‖, for the noises of three evaluations add up as squares. Where
+        g(θ + he) − g(θ) drowns in noise ℓ is taken too short: a step too long might not be told from a good one.
+        """
+        norm, h = number(at.norm()), self._steps.shortest(self._displacement.size)
+        if norm == 0:
+            return
+        with self._displacement.along(direction, h / size):
+            ahead = dict(gradient())
+        bent = {name: ahead.pop(name) - x for name, x in at.items()}
+        change = number(Vector(bent).norm()) / norm
+        bent = {name: x.mul_(-2).sub_(at[name]) for name, x in bent.items()}
+        with self._displacement.along(direction, 2 * h / size):
+            ahead = dict(gradient())
+        noise = number(Vector({name: x.add_(ahead.pop(name)) for name, x in bent.items()}).norm()) / (
+            norm * math.sqrt(6)
+        )
+        self._steps.measure(noise, h / change if change > 0 else math.inf)
 
 
 def _gradient_of(p: Tensor) -> Tensor:

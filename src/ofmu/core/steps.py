@@ -6,8 +6,16 @@ over which the gradient renews itself, the best steps are
     forward h = 2ℓ√ε_g        central h = ℓ(3ε_g)^{1/3}        (20)
 
 with expected relative errors of about 2√ε_g and ½(3ε_g)^{2/3}. ℓ comes from a rough quotient the first time
-and, free of charge, from every quotient after that. Steps change only when :meth:`Steps.refresh` is called:
-inside one nested quotient (18) all evaluations share them, or their changes would be divided by a small h.
+and, free of charge, from every quotient after that; ε_g is measured before the first one. Steps change only when
+:meth:`Steps.refresh` is called: inside one nested quotient (18) all evaluations share them, or their changes would be
+divided by a small h.
+
+In a quotient of quotients (18) noise is divided by both steps: with xℓ inside and zℓ' outside, four gradients leave
+2ε_g/(xz) forward and ε_g/(2xz) central, beside truncations of x/2 + z/2 and x²/6 + z²/6. Best inside are longer steps,
+
+    forward h = ℓ(4ε_g)^{1/3}        central h = ℓ(3ε_g/2)^{1/4}        (61)
+
+with errors of the order ε_g^{1/3} and ε_g^{1/2}, where those of (20) would leave ε_g^{1/4} and ε_g^{4/9}.
 """
 
 from __future__ import annotations
@@ -22,7 +30,7 @@ NOISE: Final[dict[torch.dtype, float]] = {
     torch.float32: 3e-7,
     torch.bfloat16: 1e-2,
 }
-"""ε_g: relative noise of a gradient computed in this dtype (bfloat16: autocast over float32 masters)."""
+"""ε_g: relative noise that a gradient computed in this dtype has at least (bfloat16: autocast over float32 masters)."""
 
 FIRST_LENGTH: Final = 0.1
 """ℓ supposed before anything is known, as a share of ‖θ‖."""
@@ -45,8 +53,10 @@ FACTOR: Final = 10.0
 class Steps:
     """The step h of each named product, in units of a distance in parameter space.
 
+    ``noise`` is ε_g, ``measured`` whether it has been measured, ``lengths`` the last ℓ of each product.
+
     Args:
-        noise: ε_g in (0, 1).
+        noise: the least ε_g that is believed in, in (0, 1).
         unit: unit roundoff of the parameters' dtype.
         central: whether quotients are central (17) or forward (16).
     """
@@ -55,6 +65,9 @@ class Steps:
         self.noise = noise
         self.unit = unit
         self.central = central
+        self.measured = False
+        self._guess: float | None = None
+        self.lengths: dict[str, float] = {}
         self._used: dict[str, float] = {}
         self._wanted: dict[str, float] = {}
 
@@ -66,26 +79,43 @@ class Steps:
         """The step of the very first rough quotient, from ``size`` = ‖θ‖ alone."""
         return self.best(FIRST_LENGTH * size, size)
 
-    def best(self, length: float, size: float, nested: float = 0.0) -> float:
-        """The step h by (20), kept between what moves the parameters at all and what would send them far away.
+    def shortest(self, size: float) -> float:
+        """The shortest step that moves parameters of norm ``size``."""
+        return ULPS * self.unit * size
+
+    def best(self, length: float, size: float, *, nested: float = 0.0, within: bool = False) -> float:
+        """The step h by (20) or (61), kept between what moves the parameters at all and what would send them far away.
 
         Args:
             length: ℓ > 0, may be infinite.
             size: ‖θ‖ (1 for θ = 0).
             nested: share of the gradient that is itself made of quotients, whose error is its noise; 0 if none is.
+            within: whether the quotient will itself be differenced.
 
         Returns:
             h > 0.
         """
-        noise = self.noise + (nested * self._quotient_error() if nested > 0 else 0.0)
         kind = ("nested " if nested > 0 else "") + ("central" if self.central else "forward")
         length = SHARES[kind] * min(length, LONGEST * size)
-        h = length * (3 * noise) ** (1 / 3) if self.central else 2 * length * math.sqrt(noise)
-        return max(h, ULPS * self.unit * size)
+        if within:
+            h = length * self._share_within()
+        else:
+            noise = self.noise + (nested * self._noise_of_quotients() if nested > 0 else 0.0)
+            h = length * (3 * noise) ** (1 / 3) if self.central else 2 * length * math.sqrt(noise)
+        return max(h, self.shortest(size))
 
     def is_short(self, h: float, size: float) -> bool:
         """Whether rounding of parameters of norm ``size`` could be felt in a step h."""
-        return h < SHORT * ULPS * self.unit * size
+        return h < SHORT * self.shortest(size)
+
+    def measure(self, noise: float, length: float) -> None:
+        """Take ε_g as measured, where it is above what the arithmetic has at best, and a first ℓ."""
+        self.noise, self.measured = max(self.noise, noise), True
+        self._guess = length
+
+    def guess(self, size: float) -> float:
+        """ℓ of a product of which nothing is known: the shortest of the others', for a step too long is worse."""
+        return min(self.lengths.values(), default=self._guess or FIRST_LENGTH * size)
 
     def use(self, key: str, h: float) -> None:
         """Fix the step of a product from now on."""
@@ -104,12 +134,19 @@ class Steps:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that later quotients depend on, as plain numbers."""
-        return {"used": dict(self._used), "wanted": dict(self._wanted)}
+        known = {"noise": self.noise, "measured": self.measured, "guess": self._guess, "lengths": dict(self.lengths)}
+        return {"used": dict(self._used), "wanted": dict(self._wanted), **known}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up where :meth:`state_dict` was called."""
         self._used, self._wanted = dict(state["used"]), dict(state["wanted"])
+        self.noise, self.measured, self._guess = state["noise"], state["measured"], state["guess"]
+        self.lengths = dict(state["lengths"])
 
-    def _quotient_error(self) -> float:
+    def _share_within(self) -> float:
+        """h/ℓ of (61)."""
+        return (1.5 * self.noise) ** (1 / 4) if self.central else (4 * self.noise) ** (1 / 3)
+
+    def _noise_of_quotients(self) -> float:
         """The part of a quotient's error that is noise: the rest, truncation, is as smooth as the gradient itself."""
-        return (3 * self.noise) ** (2 / 3) / 2 if self.central else math.sqrt(self.noise)
+        return self.noise / self._share_within() * (math.sqrt(1 / 2) if self.central else math.sqrt(2))
