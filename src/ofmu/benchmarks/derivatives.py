@@ -10,9 +10,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ofmu.benchmarks.derivatives_subject import Material, Subject, material, problem_of
+from ofmu.benchmarks.derivatives_referee import Truth, cosine, error, rate_of, truth_of
+from ofmu.benchmarks.derivatives_subject import Subject, material, problem_of
+from ofmu.benchmarks.plain import plain
 from ofmu.errors import InputError, RunError
 from ofmu.ranges import Range, check
 
@@ -35,22 +38,22 @@ class Options(Subject):
     """Timings of each form; the median is told."""
     referee: bool = True
     """Whether errors are measured: the referee takes several times the memory of a training step."""
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What the referee found, in float64: ∇Φ, y, D and the absolute β, and ∇Φ after the inner step."""
-
-    gradient: Vector
-    curvature: Vector
-    D: Vector
-    after: Vector
-    beta: float
-    by: str
+    sweep: Annotated[int, Range(ge=0, le=8)] = 0
+    """Steps h a decade for which the error of the differences is measured, a decade to either side of the automatic
+    ones; 0 for the automatic ones alone."""
+    output: str | None = None
+    """Folder for the tables and the plot of the sweep. Left out: nothing is kept."""
 
 
 FORMS = ("exact", "finite_difference", "central", "gauss_newton")
 """Back-ends that compute D themselves."""
+ASCENTS = (*FORMS, "held (C5)", "no retain curvature (C6)", "half of the batch")
+"""Ways to ∇Φ."""
+DESCENTS = (
+    *("exact", "finite_difference", "central", "exact, then forward (C3)", "secant (C4)"),
+    *("no retain curvature (C6)", "given retain gradient", "half of the batch"),
+)
+"""Ways to y."""
 
 
 def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -63,84 +66,52 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
     Returns:
         ``tables``: for ∇Φ and for y a row a form with ``error`` (relative, 2-norm), ``cosine`` with the truth,
         ``evaluations`` (of one loss with its gradient, whatever products a back-end makes of them; exact
-        forms make more, see ``ratio``), ``ratio`` (seconds in units of one gradient),
-        ``h`` of each product as a share of ‖θ‖, and ``check`` (the self-check (21)); ``facts`` of the point;
-        ``options``.
+        forms make more, see ``ratio``), ``ratio`` (time in units of one gradient's; on a CPU the processor's time),
+        ``h`` of each product as a share of ‖θ‖, and ``check`` (the self-check (21)); with a sweep the error at each
+        step, and the automatic beside the smallest; ``facts`` of the point; ``options`` and ``files``.
 
     Raises:
         InputError: the model or the data cannot be used, or the two gradients are not in conflict enough for the
             similarity to act.
     """
+    from ofmu.benchmarks.derivatives_sweep import tables_of, write
+    from ofmu.core import Phi
+
     check(options)
+    if options.sweep and not options.referee:
+        raise InputError("--sweep needs the referee: leave out --no-referee")
+    if options.output is not None and Path(options.output).is_file():
+        raise InputError(f"output {options.output} is a file; give a folder")
     found = material(options)
     options = replace(options, batch=found.batch(options.batch))
-    truth = _truth(found, options, tell) if options.referee else None
-    with problem_of(found, options) as (problem, work):
-        bench = _Bench(problem, work, options, truth)
-        ascents = [bench.ascent(name, tell) for name in _ascents(options)]
-        descents = [bench.descent(name, tell) for name in _descents(options)]
-        facts = bench.facts()
-    return {
-        "benchmark": "derivatives",
-        "tables": {"inner gradient": ascents, "penalty": descents},
-        "facts": facts | {"referee": None if truth is None else truth.by},
-        "options": asdict(options),
-    }
-
-
-def _truth(found: Material, options: Options, tell: Callable[[str], None]) -> Truth:
-    from ofmu.core import FiniteDifference, Penalty, Phi, Vector, inner, outer
-
     phi = Phi(beta=options.beta, similarity=options.similarity, scale="relative")
-    with problem_of(found, options, double=True) as (problem, _):
-        problem = replace(problem, part=None)
-        tell("referee, exact in float64")
-        derivatives: Any = "exact"
-        try:
-            seen = outer(problem, phi, derivatives, Penalty(rho=0.5))
-        except InputError as error:
-            tell(f"referee, central differences in float64: {error}")
-            # the float32 islands inside many models bound what a gradient is worth
-            derivatives = FiniteDifference(problem.parameters, problem.buffers, central=True, noise=1e-8)
-            seen = outer(problem, phi, derivatives, Penalty(rho=0.5))
-        here, y = seen.inner, seen.penalty
-        assert here is not None
-        assert y is not None
-        if not here.active:
-            raise InputError("the similarity is inactive at these batches (no conflict): choose cosine, or other data")
-        theta = Vector(problem.parameters)
-        held = replace(phi, beta=here.beta, scale="raw")
-        theta.add_(here.gradient, _rate(options, here, theta))
-        after = inner(problem, held, derivatives).gradient
-        D = (here.g_f - here.gradient) * (1 / here.beta)
-        by = "exact, float64" if derivatives == "exact" else "central differences, float64"
-        w, y, D, after = (Vector({n: x.cpu() for n, x in v.items()}) for v in (here.gradient, y, D, after))
-        return Truth(w, y, D, after, here.beta, by)
-
-
-def _rate(options: Options, here: Inner, theta: Vector) -> float:
-    """η of an inner step of the length asked for."""
-    return options.inner_step * float(theta.detach().norm()) / float(here.gradient.norm())
-
-
-def _ascents(options: Options) -> dict[str, None]:
-    return dict.fromkeys((*FORMS, "held (C5)", "no retain curvature (C6)", "half of the batch"))
-
-
-def _descents(options: Options) -> dict[str, None]:
-    forms = ("exact", "finite_difference", "central", "exact, then forward (C3)", "secant (C4)")
-    return dict.fromkeys((*forms, "no retain curvature (C6)", "given retain gradient", "half of the batch"))
+    truth = truth_of(found, options, phi, options.inner_step, tell) if options.referee else None
+    with problem_of(found, options) as (problem, work):
+        bench = _Bench(problem, work, phi, options, truth)
+        tables = {
+            "inner gradient": [bench.ascent(name, tell) for name in ASCENTS],
+            "penalty": [bench.descent(name, tell) for name in DESCENTS],
+        }
+        swept = bench.swept(tell)
+        facts = bench.facts()
+    result = {
+        "benchmark": "derivatives",
+        "tables": tables | tables_of(swept),
+        "facts": facts | {"referee": None if truth is None else truth.by},
+        "options": {name: value for name, value in asdict(options).items() if name != "output"},
+    }
+    files = [] if options.output is None else write(Path(options.output), result, swept)
+    return plain({**result, "files": files})
 
 
 class _Bench:
     """The forms on one problem."""
 
-    def __init__(self, problem: Problem, work: Work, options: Options, truth: Truth | None) -> None:
-        from ofmu.core import Phi, inner
+    def __init__(self, problem: Problem, work: Work, phi: Phi, options: Options, truth: Truth | None) -> None:
+        from ofmu.core import inner
 
         self.half, self.problem, self.work, self.options = problem, replace(problem, part=None), work, options
         self.truth = truth
-        phi = Phi(beta=options.beta, similarity=options.similarity, scale="relative")
         self.start = inner(self.problem, phi, self.backend("finite_difference"))
         beta = self.start.beta if truth is None else truth.beta
         self.phi: Phi = replace(phi, beta=beta, scale="raw")
@@ -167,7 +138,7 @@ class _Bench:
         row = self._row(name, fd, found, lambda seen: seen.gradient, truth and truth.gradient)
         if truth is not None and "error" in row:
             seen: Inner = found["value"]
-            row["error_D"] = self._error((seen.g_f - seen.gradient) * (1 / seen.beta), truth.D)
+            row["error_D"] = error((seen.g_f - seen.gradient) * (1 / seen.beta), truth.D)
         return row
 
     def descent(self, name: str, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -198,6 +169,20 @@ class _Bench:
         found = self._measured(lambda: outer(problem, phi, inner_by, penalty, retain=retain))
         return self._row(name, fd, found, y, truth)
 
+    def swept(self, tell: Callable[[str], None]) -> list[dict[str, Any]]:
+        """Errors over steps around the automatic ones, by form and quantity; empty where no sweep is asked for."""
+        from ofmu.benchmarks.derivatives_sweep import sweep
+        from ofmu.core import FiniteDifference
+
+        rows: list[dict[str, Any]] = []
+        for name in ("finite_difference", "central") if self.options.sweep else ():
+            backend = self.backend(name)
+            assert isinstance(backend, FiniteDifference)
+            assert self.truth is not None
+            for row in sweep(self.problem, self.phi, backend, self.truth, self.options.sweep, tell):
+                rows.append({"form": name, **row})
+        return rows
+
     def facts(self) -> dict[str, Any]:
         """Where it was measured."""
         from ofmu.core import Vector
@@ -219,7 +204,7 @@ class _Bench:
         from ofmu.core import Vector
         from ofmu.core.displacement import Displacement
 
-        rate = _rate(self.options, before, Vector(self.work.parameters))
+        rate = rate_of(self.options.inner_step, before, Vector(self.work.parameters))
 
         @contextmanager
         def moved() -> Any:
@@ -243,13 +228,15 @@ class _Bench:
     def _seconds(self, work: Callable[[], Any]) -> float:
         import torch
 
+        on_device = self.options.device == "cuda"
+        clock = time.perf_counter if on_device else time.process_time  # other programs' load is not ours
         times = []
         for _ in range(self.options.repeats):
-            start = time.perf_counter()
+            start = clock()
             work()
-            if self.options.device == "cuda":
+            if on_device:
                 torch.cuda.synchronize()
-            times.append(time.perf_counter() - start)
+            times.append(clock() - start)
         return statistics.median(times)
 
     def _row(
@@ -265,7 +252,7 @@ class _Bench:
         row: dict[str, Any] = {"form": name}
         if truth is not None:
             seen = vector(found["value"])
-            row |= {"error": self._error(seen, truth), "cosine": self._cosine(seen, truth)}
+            row |= {"error": error(seen, truth), "cosine": cosine(seen, truth)}
         row |= {"evaluations": found["evaluations"], "ratio": found["seconds"] / self.unit}
         return row | self._steps(backend, found["value"])
 
@@ -284,15 +271,3 @@ class _Bench:
             except RunError as error:
                 row["check"] = str(error)
         return row
-
-    def _error(self, found: Vector, truth: Vector) -> float:
-        return float((self._wide(found) - truth).norm() / truth.norm())
-
-    def _cosine(self, found: Vector, truth: Vector) -> float:
-        wide = self._wide(found)
-        return float(wide.dot(truth) / (wide.norm() * truth.norm()))
-
-    def _wide(self, vector: Vector) -> Vector:
-        from ofmu.core import Vector
-
-        return Vector({name: x.detach().cpu().double() for name, x in vector.items()})

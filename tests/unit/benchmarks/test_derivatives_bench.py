@@ -47,6 +47,24 @@ def test_errors_and_counts(places: dict[str, str]) -> None:
     assert counts["given retain gradient"] == 5
 
 
+def test_the_sweep_tells_how_near_the_automatic_steps_are_to_the_best(places: dict[str, str], tmp_path: Path) -> None:
+    options = derivatives.Options(batch=2, repeats=1, sweep=1, output=str(tmp_path / "out"), **places)
+    found = derivatives.run(options)
+    steps, rows = found["tables"]["sweep of the steps"], found["tables"]["automatic steps and the best"]
+    assert len(steps) == 18
+    assert [row["factor"] for row in steps[:3]] == [0.1, 1.0, 10.0]
+    assert [row["quantity"] for row in rows] == 2 * ["∇Φ", "y, steps inside", "y, step outside"]
+    for row in rows:
+        mine = [s for s in steps if (s["form"], s["quantity"]) == (row["form"], row["quantity"])]
+        assert row["smallest error"] == min(s["error"] for s in mine if s["error"] is not None)
+        assert row["error"] == mine[1]["error"] < 0.1
+        assert mine[2]["error"] > 3 * row["error"]  # ten times too long: the sweep moves the steps that it names
+    assert sorted(found["files"]) == sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert "central: ∇Φ" in (tmp_path / "out/steps.svg").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="needs the referee"):
+        derivatives.run(replace(options, referee=False))
+
+
 def test_a_batch_is_no_larger_than_the_smaller_set(places: dict[str, str], tmp_path: Path) -> None:
     for name, size in (("two", 2), ("one", 1)):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in facts(range(size))))
