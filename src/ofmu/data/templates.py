@@ -74,12 +74,13 @@ def _plain(example: TextExample, template: Template) -> Rendered:
 
 
 def _chats(examples: Sequence[TextExample], tokenizer: Any) -> list[Rendered]:
-    """The chat template's texts; rendered once more with a sentinel, which shows where the answer stands."""
+    """The chat template's texts; each prompt once more with a sentinel, which shows where the answer stands."""
     if not examples:
         return []
     whole = _apply(examples, [example.completion for example in examples], tokenizer)
-    marked = _apply(examples, [_SENTINEL] * len(examples), tokenizer)
-    return [_locate(*texts) for texts in zip(whole, marked, examples, strict=True)]
+    asked = {example.prompt: example for example in examples}
+    marked = dict(zip(asked, _apply(list(asked.values()), [_SENTINEL] * len(asked), tokenizer), strict=True))
+    return [_locate(text, marked[example.prompt], example) for text, example in zip(whole, examples, strict=True)]
 
 
 def _locate(whole: str, marked: str, example: TextExample) -> Rendered:

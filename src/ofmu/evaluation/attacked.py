@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ofmu.evaluation import statistics
 from ofmu.evaluation.attack import Attacked, Compared, Figure, figure
 from ofmu.evaluation.evaluate import measure
 from ofmu.evaluation.metric import Measurement, all_metrics
@@ -53,6 +54,25 @@ def measured_figures(
         for name, found in measured(attacked, compared).items()
         if _values(found).get("unlearned") is not None
     ]
+
+
+def mean_gap_interval(
+    values: Mapping[str, statistics.Floats], clusters: Sequence[str], name: str
+) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of m_u′ − m_r′, clusters resampled; None without a retrained model or few clusters.
+
+    Args:
+        values: role → (N,), a value an example.
+        clusters: of the examples.
+        name: of the attack, which seeds the resampling.
+    """
+    retrained = [each for role, each in values.items() if role.startswith("retrained")]
+    numbers = statistics.number_clusters(clusters)
+    if not retrained or numbers.max() + 1 < statistics.MIN_CLUSTERS:
+        return None
+    difference = values["unlearned"] - np.mean(retrained, axis=0)
+    draws = statistics.bootstrap_means(difference[None], numbers, statistics.generator(name, *clusters))
+    return statistics.interval(draws[0])
 
 
 def by_variant(attacked: Mapping[str, Attacked]) -> dict[str, dict[str, Mapping[str, Record]]]:

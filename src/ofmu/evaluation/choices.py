@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,13 +54,13 @@ def choice_prompt(question: str, choices: Sequence[str], subject: str | None = N
     """
     about = f" about {subject.replace('_', ' ').strip()}" if subject and subject.strip() else ""
     heading = f"The following are multiple choice questions (with answers){about}.\n\n"
-    return heading + "".join(f"{shot}\n\n" for shot in shots) + _asked(question, choices)
+    return heading + "".join(f"{shot}\n\n" for shot in shots) + _with_options(question, choices)
 
 
 def solved(example: TextExample) -> str:
     """A question with its options and the right letter, to be put before another one."""
-    question, choices, gold, _ = _parts(example)
-    return f"{_asked(question, choices)} {LETTERS[gold]}"
+    question = _question(example)
+    return f"{_with_options(question.text, question.choices)} {LETTERS[question.gold]}"
 
 
 def score_choices(
@@ -97,17 +97,12 @@ def score_choices(
 
     Source: METRICS.md §6.
     """
-    if not len(questions):
-        raise InputError(f"{questions.source} holds no questions")
-    parts = [_parts(example) for example in questions.examples]
-    counts = {len(choices) for _, choices, _, _ in parts}
-    if len(counts) > 1:
-        raise InputError(f"{questions.source}: questions with {min(counts)} and with {max(counts)} choices")
-    options = counts.pop()
+    asked = _asked(questions)
+    options = len(asked[0].choices)
     continued = [
         replace(example, id=f"{example.id}#{letter}", prompt=prompt, completion=f" {LETTERS[letter]}", extra={})
-        for example, part in zip(questions.examples, parts)
-        for prompt in [_prompt(part, shift, subject, shots)]
+        for example, question in zip(questions.examples, asked)
+        for prompt in [_prompt(question, shift, subject, shots)]
         for letter in range(options)
     ]
     encoded = encode_text(replace(questions, examples=tuple(continued)), tokenizer, max_length=max_length)
@@ -121,33 +116,74 @@ def score_choices(
     return ChoiceScores(
         ids=questions.ids,
         clusters=questions.clusters,
-        subjects=tuple(part[3] or subject or "" for part in parts),
+        subjects=tuple(question.subject or subject or "" for question in asked),
         log_p=log_p,
-        gold=np.array([(part[2] + shift) % options for part in parts], dtype=np.int64),
+        gold=np.array([(question.gold + shift) % options for question in asked], dtype=np.int64),
     )
 
 
-def _parts(example: TextExample) -> tuple[str, list[str], int, str | None]:
-    """Question, options, index of the right one, subject."""
+def before_the_letter(questions: TextExamples) -> tuple[TextExamples, NDArray[np.int64]]:
+    """Each question up to its letter, zero-shot, and the numbers of the right letters (N,).
+
+    The same letter follows every question, so that nothing of a text tells the right one.
+
+    Raises:
+        InputError: as :func:`score_choices`.
+    """
+    asked = _asked(questions)
+    texts = [
+        replace(example, prompt=_prompt(question, 0, None, ()), completion=f" {LETTERS[0]}", extra={})
+        for example, question in zip(questions.examples, asked)
+    ]
+    gold = np.array([question.gold for question in asked], dtype=np.int64)
+    return replace(questions, examples=tuple(texts)), gold
+
+
+class _Question(NamedTuple):
+    """One of multiple choice.
+
+    Args:
+        text: what is asked.
+        choices: the options, A first.
+        gold: index of the right one.
+        subject: what it is about; None: not said.
+    """
+
+    text: str
+    choices: list[str]
+    gold: int
+    subject: str | None
+
+
+def _asked(questions: TextExamples) -> list[_Question]:
+    """One or more questions, all with the same number of options."""
+    if not len(questions):
+        raise InputError(f"{questions.source} holds no questions")
+    found = [_question(example) for example in questions.examples]
+    counts = {len(question.choices) for question in found}
+    if len(counts) > 1:
+        raise InputError(f"{questions.source}: questions with {min(counts)} and with {max(counts)} choices")
+    return found
+
+
+def _question(example: TextExample) -> _Question:
     choices, gold = example.extra.get("choices"), example.extra.get("answer")
     if not isinstance(choices, list) or not isinstance(gold, int):
         raise InputError(f"id '{example.id}' is no multiple choice: columns question, choices, answer are needed")
     subject = example.extra.get("subject")
-    return example.prompt_text, choices, gold, subject if isinstance(subject, str) else None
+    return _Question(example.prompt_text, choices, gold, subject if isinstance(subject, str) else None)
 
 
-def _asked(question: str, choices: Sequence[str]) -> str:
+def _with_options(question: str, choices: Sequence[str]) -> str:
     lines = "".join(f"{letter}. {choice}\n" for letter, choice in zip(LETTERS, choices))
     return f"{question.strip()}\n{lines}Answer:"
 
 
-def _prompt(
-    part: tuple[str, list[str], int, str | None], shift: int, subject: str | None, shots: Sequence[TextExample]
-) -> str:
-    question, choices, _, own = part
+def _prompt(question: _Question, shift: int, subject: str | None, shots: Sequence[TextExample]) -> str:
+    own = question.subject
     of_it = [shot for shot in shots if own is not None and shot.extra.get("subject") == own]
     before = [solved(shot) for shot in of_it or shots]
-    return choice_prompt(question, shifted_options(choices, shift), own or subject, before)
+    return choice_prompt(question.text, shifted_options(question.choices, shift), own or subject, before)
 
 
 def _letters_only(encoded: TokenSet) -> TokenSet:
@@ -161,29 +197,41 @@ def _log_likelihoods(
     model: nn.Module, encoded: TokenSet, options: int, batch_size: int, device: torch.device | str
 ) -> NDArray[np.float64]:
     """(N, O) from N · O sequences, those of one question one after another."""
-    ends = np.cumsum(encoded.lengths)
-    starts = ends - encoded.lengths
     log_p = np.empty(len(encoded))
-    shared: list[int] = []  # first sequences of questions whose letters differ in one token only
+    at_once, alone, letter = _passes(encoded, options)
+    for part in _longest_first(encoded, at_once, batch_size):
+        wanted = torch.from_numpy(np.stack([letter[i : i + options] for i in part])).to(device)
+        logits = rows(model, encoded.batch(part).to(device)).logits  # one row a question
+        values = logits.log_softmax(dim=1).gather(1, wanted).cpu().double().numpy()
+        for index, row in zip(part, values):
+            log_p[index : index + options] = row
+    for part in _longest_first(encoded, alone, batch_size):
+        found = rows(model, encoded.batch(part).to(device))
+        log_p[part] = found.sums(found.log_probabilities().double()).cpu().numpy()
+    return log_p.reshape(-1, options)
+
+
+def _passes(encoded: TokenSet, options: int) -> tuple[list[int], list[int], NDArray[np.int64]]:
+    """How the sequences are gone through, and the first token of each one's letter (N · O,).
+
+    First those that stand for all options of their question, since its letters differ in one token only; then those
+    that are read one by one.
+    """
+    at_once: list[int] = []
     alone: list[int] = []
     letter = np.zeros(len(encoded), dtype=np.int64)
     for first in range(0, len(encoded), options):
         group = range(first, first + options)
-        place = [int(np.flatnonzero(encoded.scored[starts[i] : ends[i]])[0]) for i in group]
-        letter[first : first + options] = [encoded.tokens[starts[i] + p] for i, p in zip(group, place)]
-        before = {encoded.tokens[starts[i] : starts[i] + p].tobytes() for i, p in zip(group, place)}
+        parts = [encoded.part(i) for i in group]
+        places = [part.start + int(np.flatnonzero(encoded.scored[part])[0]) for part in parts]
+        letter[first : first + options] = encoded.tokens[places]
+        before = {encoded.tokens[part.start : place].tobytes() for part, place in zip(parts, places)}
         one = len(before) == 1 and (encoded.counts[first : first + options] == 1).all()
-        (shared if one else alone).extend([first] if one else group)
-    for chosen, at_once in ((shared, True), (alone, False)):
-        order = sorted(chosen, key=lambda index: -int(encoded.lengths[index]))
-        for start in range(0, len(order), batch_size):
-            part = order[start : start + batch_size]
-            found = rows(model, encoded.batch(part).to(device))
-            if at_once:
-                wanted = torch.from_numpy(np.stack([letter[i : i + options] for i in part])).to(device)
-                values = found.logits.log_softmax(dim=1).gather(1, wanted)  # one row a question
-                for index, row in zip(part, values.cpu().double().numpy()):
-                    log_p[index : index + options] = row
-            else:
-                log_p[part] = found.sums(found.log_probabilities().double()).cpu().numpy()
-    return log_p.reshape(-1, options)
+        (at_once if one else alone).extend([first] if one else group)
+    return at_once, alone, letter
+
+
+def _longest_first(encoded: TokenSet, chosen: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    order = sorted(chosen, key=lambda index: -int(encoded.lengths[index]))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

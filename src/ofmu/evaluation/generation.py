@@ -210,7 +210,7 @@ class _Rows:
         found = model.generate(
             input_ids=self.ids,
             attention_mask=self.mask,
-            past_key_values=self.cache,
+            past_key_values=key_values.with_room(self.cache, steps),
             max_new_tokens=steps,
             logits_processor=LogitsProcessorList([choice]),
         )

@@ -44,8 +44,13 @@ class Tree:
     def visible(self) -> NDArray[np.bool_]:
         """(N, N), [i, j] True where node j is on the way to node i; each sees itself."""
         found = np.zeros((len(self), len(self)), dtype=bool)
+        known = 0  # nodes of a path that no path before it had are its last ones, and follow each other
         for path in self.paths:
-            found[np.ix_(path, path)] |= np.tri(len(path), dtype=bool)
+            shared = int(np.searchsorted(path, known))
+            fresh = slice(known, known + len(path) - shared)
+            found[fresh, path[:shared]] = True
+            found[fresh, fresh] = np.tri(len(path) - shared, dtype=bool)
+            known = fresh.stop
         return found
 
 

@@ -12,6 +12,7 @@ from ofmu.evaluation.attack_scores import VARIANCE_FLOOR
 _ON_CPU = 1 << 17  # logits at a time: what the passes over them share stays in the processor's cache
 _ELSEWHERE = 1 << 24
 _NEVER = -1e4  # a log-probability whose probability is 0 in every precision, and whose square is finite
+_HALF = 0.5001  # with room for rounding
 
 
 class TokenStatistics(NamedTuple):
@@ -28,6 +29,22 @@ class TokenStatistics(NamedTuple):
     correct: Tensor
 
 
+class _Moments(NamedTuple):
+    """Of c = logit − max over each of U rows, each (U,): a shift changes neither σ nor log p − μ.
+
+    Args:
+        top: the maximum.
+        largest: p of the likeliest token.
+        mean: Σ p c.
+        variance: Σ p c² − mean².
+    """
+
+    top: Tensor
+    largest: Tensor
+    mean: Tensor
+    variance: Tensor
+
+
 def token_statistics(logits: Tensor, labels: Tensor, row: Tensor | None = None) -> TokenStatistics:
     """All three from one visit to the logits, some rows at a time: no second array of their size is ever made.
 
@@ -41,41 +58,25 @@ def token_statistics(logits: Tensor, labels: Tensor, row: Tensor | None = None) 
     Source: METRICS.md §0 (arithmetic), §4 (min-k++).
     """
     row = torch.arange(len(labels), device=labels.device) if row is None else row
-    order = row.argsort(stable=True)
-    row, labels = row[order], labels[order]
     height = max(1, (_ON_CPU if logits.device.type == "cpu" else _ELSEWHERE) // logits.shape[1])
-    starts = torch.arange(0, len(logits), height, device=row.device)
-    sizes = torch.searchsorted(row, starts).diff(append=torch.tensor([len(row)], device=row.device)).tolist()
-    chunks = zip(logits.split(height), labels.split(sizes), (row % height).split(sizes))
-    parts = [_of_rows(*chunk) for chunk in chunks if len(chunk[1])]
-    if not parts:
-        empty = logits.new_zeros(0)
-        return TokenStatistics(empty, empty, empty.bool())
-    back = order.argsort()
-    return TokenStatistics(*(torch.cat(column)[back] for column in zip(*parts)))
+    moments = _Moments(*map(torch.cat, zip(*map(_moments, logits.split(height)))))
+    own = logits[row, labels] - moments.top[row]
+    log_p = own + moments.largest.log()[row]
+    z = (own - moments.mean[row]) / moments.variance.clamp_min(VARIANCE_FLOOR).sqrt()[row]
+    correct = own == 0
+    # two of the likeliest have at most half each: only there the place of the maximum, dear to find, is needed
+    doubtful = correct & (moments.largest < _HALF)[row]
+    first = [logits[some].argmax(dim=1) for some in row[doubtful].split(height)]
+    correct[doubtful] = torch.cat(first) == labels[doubtful]
+    return TokenStatistics(log_p, z, correct)
 
 
-def _of_rows(logits: Tensor, labels: Tensor, row: Tensor) -> TokenStatistics:
-    """Moments of c = logit − max: a shift changes neither σ nor log p − μ, and log p = c + log p_max."""
-    top, p = logits.amax(dim=1), logits.softmax(dim=1)
-    c = logits - top[:, None]
-    own = c[row, labels]
-    log_p = own + p.amax(dim=1).log()[row]
-    c.clamp_(min=_NEVER)
-    mean = torch.linalg.vecdot(p, c)
-    variance = torch.linalg.vecdot(p.mul_(c), c) - mean.square()
-    z = (own - mean[row]) / variance.clamp_min(VARIANCE_FLOOR).sqrt()[row]
-    return TokenStatistics(log_p, z, _first(logits, c, own == 0, labels, row))
-
-
-def _first(logits: Tensor, c: Tensor, hit: Tensor, labels: Tensor, row: Tensor) -> Tensor:
-    """Which of the labels that reach the maximum are the lowest id that does; overwrites c.
-
-    A search for the place of each maximum would cost as much as all the rest: only rows with two of them need it.
-    """
-    place = torch.zeros(len(c), 1, dtype=torch.long, device=c.device)
-    place[row[hit], 0] = labels[hit]
-    doubtful = hit & (c.scatter_(1, place, -torch.inf).amax(dim=1) == 0)[row]
-    correct = hit.clone()
-    correct[doubtful] = logits[row[doubtful]].argmax(dim=1) == labels[doubtful]
-    return correct
+def _moments(logits: Tensor) -> _Moments:
+    """Of some rows (U, V)."""
+    top = logits.amax(dim=1)
+    c = (logits - top[:, None]).clamp_(min=_NEVER)
+    p = c.softmax(dim=1)
+    largest = p.amax(dim=1)
+    weighted = p.mul_(c)
+    mean = weighted.sum(dim=1)
+    return _Moments(top, largest, mean, torch.linalg.vecdot(weighted, c) - mean.square())

@@ -40,6 +40,7 @@ _KINDS = {
     "margin": ("Margin of the label", "logit of the label against the rest"),
     "entropy": ("Uncertainty (entropy)", "nats; high = unsure"),
     "choice_accuracy": ("Right choices", "share of the questions, 0 … 1"),
+    "probe_accuracy": ("Right choices that a probe of the inner states reads", "share of the questions, 0 … 1"),
     "leak": ("Answers drawn that give it away", "share of the questions, 0 … 1"),
     "accuracy_of_refit_head": ("Accuracy once the last layer is fitted again", "share of images given their label"),
 }

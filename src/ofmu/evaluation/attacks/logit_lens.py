@@ -15,8 +15,8 @@ from ofmu.data.tokens import TextBatch, TokenSet
 from ofmu.data.views import views
 from ofmu.engine.forward import rows
 from ofmu.errors import InputError
-from ofmu.evaluation import statistics
 from ofmu.evaluation.attack import Attacked, Compared, Figure, Findings, ModelAttack, Target, figure
+from ofmu.evaluation.attacked import mean_gap_interval
 from ofmu.evaluation.residual_stream import Decoder, decoder, watched
 from ofmu.evaluation.statistics import Floats
 
@@ -72,7 +72,7 @@ class LogitLens(ModelAttack):
             "forget_probability",
             {role: float(each.mean()) for role, each in plain.items()},
             {role: float(each[layer]) for role, each in means.items()},
-            gap_interval=_interval(p, layer, attacked["unlearned"].facts["clusters"]),
+            gap_interval=mean_gap_interval(_at(layer, p), attacked["unlearned"].facts["clusters"], "logit_lens"),
             details={
                 "layer": layer + 1,
                 "largest": own,
@@ -130,7 +130,7 @@ def _choice_figures(attacked: Mapping[str, Attacked]) -> list[Figure]:
         "forget_choice_accuracy",
         {role: float(each[-1]) for role, each in means.items()},
         {role: float(each[layer]) for role, each in means.items()},
-        gap_interval=_interval(right, layer, attacked["unlearned"].facts["asked"]),
+        gap_interval=mean_gap_interval(_at(layer, right), attacked["unlearned"].facts["asked"], "logit_lens"),
         details={
             "layer": layer + 1,
             "options": OTHERS + 1,
@@ -194,12 +194,6 @@ def _means(losses: Tensor, batch: TextBatch) -> Floats:
     return (sums / np.bincount(example, minlength=len(batch))).astype(np.float64)
 
 
-def _interval(p: Mapping[str, Floats], layer: int, clusters: list[str]) -> tuple[float, float] | None:
-    """Of the mean of P_u − P_r at a block, clusters resampled; None without a retrained model or with few clusters."""
-    retrained = [each[layer] for role, each in p.items() if role.startswith("retrained")]
-    numbers = statistics.number_clusters(clusters)
-    if not retrained or numbers.max() + 1 < statistics.MIN_CLUSTERS:
-        return None
-    difference = p["unlearned"][layer] - np.mean(retrained, axis=0)
-    draws = statistics.bootstrap_means(difference[None], numbers, statistics.generator("logit_lens", *clusters))
-    return statistics.interval(draws[0])
+def _at(layer: int, values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Role → what was found at one block, from role → (L, N)."""
+    return {role: each[layer] for role, each in values.items()}

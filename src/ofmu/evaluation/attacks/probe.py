@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ofmu.data.examples import Examples, ImageExamples, TextExamples
 from ofmu.engine.forward import Encoded
 from ofmu.evaluation import statistics
 from ofmu.evaluation.attack import Attacked, Compared, Figure, Findings, ModelAttack, Target, figure, mean_retrained
+from ofmu.evaluation.choice_probe import choice_figure, probe_choices, question_sets
+from ofmu.evaluation.linear_probe import SHUFFLES, fit, fit_layers, fitted, right
 from ofmu.evaluation.residual_stream import features, prompt_states
 from ofmu.evaluation.statistics import Floats
-
-STRENGTHS = tuple(10.0**k for k in range(-4, 2))
-"""1/λ of the ridge penalty, from strong to weak; the strongest of equals is taken."""
-
-FOLDS = 5
-SHUFFLES = 5
-"""Probes on shuffled labels that make the control."""
 
 MOST = 400
 """Images of each half and set that a head is refit on at most."""
@@ -42,85 +31,59 @@ class Probe(ModelAttack):
     holdout may differ in more than what was trained on: the control is the same probe on the base model, the yardstick
     the retrained one; shuffled labels show what chance gives.
 
+    Multiple-choice questions, as the forget set or beside it (``--abilities``): the same probe of the right letter at
+    the last token before it, accuracy on the reporting clusters; chance is what shuffled letters give.
+
     Whole classes of images removed: also a head refit for all classes, and its accuracy on the forgotten ones.
 
-    Source: METRICS.md §12. **Differs**: the probe of the answer to four-option questions is not built.
+    Source: METRICS.md §12.
     """
 
     roles: ClassVar = ("unlearned", "original", "retrained", "base")
 
     def impossible(self, examples: Mapping[str, Examples]) -> str | None:
-        """Unseen examples are needed, and for texts a prompt."""
-        forget = examples["forget"]
-        if isinstance(forget, TextExamples):
-            if "holdout" not in examples:
-                return "no holdout set to tell the forget set from"
-            if all(example.prompt is None for example in forget.examples):
-                return "these are texts without a prompt"
-        elif "holdout" not in examples and "test" not in examples:
-            return "no holdout or test set to tell the forget set from"
-        return None
+        """Unseen examples are needed, and for texts a prompt; or multiple-choice questions."""
+        return _why_not_apart(examples) if not question_sets(examples) else None
 
     def run(self, target: Target) -> Attacked:
         """Probe every layer of one model."""
-        of_class = bool(target.removed) or "holdout" not in target.sets
-        other = "test" if target.modality == "image" and of_class and "test" in target.sets else "holdout"
-        unseen = _of_classes(target, other)
-        facts = _tell_apart(target, unseen, target.seeds[0])
+        facts: dict[str, Any] = {name: probe_choices(target, name) for name in question_sets(target.examples)}
+        facts = {"choices": facts} if facts else {}
+        if _why_not_apart(target.examples) is None:
+            of_class = bool(target.removed) or "holdout" not in target.sets
+            other = "test" if target.modality == "image" and of_class and "test" in target.sets else "holdout"
+            facts |= _tell_apart(target, _of_classes(target, other), target.seeds[0]) | {"against": other}
         if target.removed and isinstance(target.examples["forget"], ImageExamples):
             facts["refit"] = _refit(target)
-        return Attacked(facts | {"against": other})
+        return Attacked(facts)
 
     def compare(self, attacked: Mapping[str, Attacked], compared: Compared) -> Findings:
-        """AUC at the unlearned model's block; for removed classes the refit head."""
+        """AUC and accuracy at the unlearned model's block; for removed classes the refit head."""
         found = {role: each.facts for role, each in attacked.items()}
-        if "reason" in found["unlearned"]:
-            return Findings(notes=(found["unlearned"]["reason"],))
-        figures = [_separation(found)]
-        if "refit" in found["unlearned"]:
-            figures += [
+        ours = found["unlearned"]
+        figures = [_separation(found)] if "scores" in ours else []
+        for name, facts in ours.get("choices", {}).items():
+            if "right" in facts:
+                figures.append(choice_figure(name, {role: each["choices"][name] for role, each in found.items()}))
+        for name in ours.get("refit", {}):
+            figures.append(
                 figure("refit head", name, {}, {role: facts["refit"][name] for role, facts in found.items()})
-                for name in found["unlearned"]["refit"]
-            ]
-        return Findings(tuple(figures))
+            )
+        reasons = [facts["reason"] for facts in (ours, *ours.get("choices", {}).values()) if "reason" in facts]
+        return Findings(tuple(figures), notes=tuple(reasons))
 
 
-def fit(x: np.ndarray, y: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> tuple[Pipeline, float, float]:
-    """A standardised ridge-logistic classifier, its penalty by folds of whole groups.
-
-    Args:
-        x: (n, d).
-        y: (n,) labels, two or more classes.
-        groups: (n,) clusters; one is never in two folds.
-        seed: of the folds.
-
-    Returns:
-        The classifier trained on all of it, the mean of the folds' scores (AUC for two classes, else accuracy; NaN
-        where there are too few groups for folds: then λ = 1), and 1/λ.
-    """
-    folds = min(FOLDS, *(len(set(groups[y == label].tolist())) for label in np.unique(y)))
-    scores = {c: float("nan") for c in STRENGTHS}
-    if folds >= 2:
-        splits = list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(x, y, groups))
-        splits = [(train, test) for train, test in splits if len(set(y[train])) == len(set(y)) == len(set(y[test]))]
-        for c in STRENGTHS if splits else ():
-            scores[c] = float(np.mean([_score(_fitted(x[a], y[a], c), x[b], y[b]) for a, b in splits]))
-    best = 1.0 if np.isnan(list(scores.values())).all() else max(scores, key=lambda c: (scores[c], -c))
-    return _fitted(x, y, best), scores[best], best
-
-
-def _fitted(x: np.ndarray, y: np.ndarray, strength: float) -> Pipeline:
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a probe that is nearly there is a probe
-        return pipeline.fit(x.astype(np.float64), y)
-
-
-def _score(probe: Pipeline, x: np.ndarray, y: np.ndarray) -> float:
-    if len(probe.classes_) > 2:
-        return float(np.mean(probe.predict(x.astype(np.float64)) == y))
-    z = probe.decision_function(x.astype(np.float64))
-    return statistics.auc(-z[y == 1], -z[y == 0])
+def _why_not_apart(examples: Mapping[str, Examples]) -> str | None:
+    """Why the forget set cannot be told from unseen examples; None if it can."""
+    forget = examples["forget"]
+    if isinstance(forget, TextExamples):
+        if "holdout" not in examples:
+            return "no holdout set to tell the forget set from"
+        if all(example.prompt is None for example in forget.examples):
+            return "these are texts without a prompt"
+    elif "holdout" not in examples and "test" not in examples:
+        return "no holdout or test set to tell the forget set from"
+    return None
 
 
 # D_f against unseen examples
@@ -133,24 +96,20 @@ def _tell_apart(target: Target, unseen: tuple[Encoded, list[int], list[int]], se
     if set(steer_f) & set(report_f) or set(steer_h) & set(report_h) or not (len(steer_h) and len(report_h)):
         return {"reason": "too few clusters: a probe is trained on one half of them and scored on the other"}
     states = [_states(target, each) for each in (forget, encoded)]
+    steer = np.concatenate([states[0][:, list(steer_f)], states[1][:, list(steer_h)]], axis=1)  # (L, n, d)
+    shown = [states[0][:, list(report_f)], states[1][:, list(report_h)]]
     clusters = np.array([*np.array(forget.clusters)[list(steer_f)], *np.array(encoded.clusters)[list(steer_h)]])
     y = np.array([1] * len(steer_f) + [0] * len(steer_h))
-    folds, scores, strengths = [], [], []
-    for layer in range(len(states[0])):
-        x = np.concatenate([states[0][layer][list(steer_f)], states[1][layer][list(steer_h)]])
-        probe, fold, strength = fit(x, y, clusters, seed=seed)
-        folds.append(fold)
-        strengths.append(strength)
-        shown = [states[0][layer][list(report_f)], states[1][layer][list(report_h)]]
-        scores.append([probe.decision_function(each.astype(np.float64)).tolist() for each in shown])
-    best = int(np.nan_to_num(folds).argmax())
-    x = np.concatenate([states[0][best][list(steer_f)], states[1][best][list(steer_h)]])
-    shown = [states[0][best][list(report_f)], states[1][best][list(report_h)]]
+    layers = fit_layers(steer, y, clusters, seed=seed)
+    best = layers.best
     return {
         "layer": best,
-        "folds": [None if np.isnan(fold) else fold for fold in folds],
-        "scores": scores,
-        "shuffled": _shuffled(x, y, clusters, shown, strengths[best], seed),
+        "folds": [None if np.isnan(fold) else fold for fold in layers.folds],
+        "scores": [
+            [probe.decision_function(side[layer].astype(np.float64)).tolist() for side in shown]
+            for layer, probe in enumerate(layers.probes)
+        ],
+        "shuffled": _shuffled(steer[best], y, clusters, [side[best] for side in shown], layers.strengths[best], seed),
         "clusters": [[encoded.clusters[i] for i in at] for encoded, at in ((forget, report_f), (encoded, report_h))],
     }
 
@@ -165,7 +124,7 @@ def _shuffled(
     for _ in range(SHUFFLES):
         dealt = dict(zip(names.tolist(), draw.permutation(y[first]).tolist()))
         labels = np.array([dealt[name] for name in clusters.tolist()])
-        probe = _fitted(x, labels, strength)
+        probe = fitted(x, labels, strength)
         z = [probe.decision_function(each.astype(np.float64)) for each in shown]
         aucs.append(statistics.auc(-z[0], -z[1]))
     return float(np.mean(aucs))
@@ -237,6 +196,6 @@ def _refit(target: Target) -> dict[str, float | None]:
     x, y, groups = (np.concatenate(parts) for parts in zip(*halves["steer"]))
     head, *_ = fit(x, y, groups, seed=target.seeds[0])
     return {
-        f"{name}_accuracy_of_refit_head": float(np.mean(head.predict(x.astype(np.float64)) == y))
+        f"{name}_accuracy_of_refit_head": float(right(head, x, y).mean())
         for name, (x, y, _) in zip(("forget", "retain"), halves["report"])
     }
