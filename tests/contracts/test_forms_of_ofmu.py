@@ -145,7 +145,7 @@ def test_presets_are_complete_and_pass_their_own_checks(preset: str, ranks: Proc
         ({"base": "literal"}, "inner steps have no effect"),
         ({"base": "anchored", "outer_steps": 2}, "base anchored has one outer step, but outer_steps is 2"),
         ({"derivatives": "exact", "debias": "halves"}, "debias halves needs gradients by finite_difference"),
-        ({"priority": "forgot"}, r"method.priority is 'forgot', but must be one of .* or a number > 0"),
+        ({"priority": "forgot"}, r"method.priority is 'forgot', but must be one of .*, a number > 0, .* or"),
         ({"priority": "-1"}, "but must be one of"),
         ({**BOTH, "derivatives": "gauss_newton"}, "drop the sign .* but rho is 0.1: give penalty_derivatives"),
         ({**BOTH, "derivatives": "secant", "outer_steps": 2}, "outer_steps is 2: the others have fresh batches"),

@@ -177,9 +177,12 @@ def test_a_name_that_is_none_gets_one_line(name: str, message: str):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("raise ValueError('no\\nluck')", "cannot be loaded: ValueError: no luck$"),
-        ("def f(:", "cannot be loaded: SyntaxError: [^\n]*$"),
-        (OWN.replace("pass", "def __init__(self): 1 / 0"), "cannot be made: ZeroDivisionError: division by zero$"),
+        ("raise ValueError('no\\nluck')", "cannot be loaded: ValueError: no luck [^\n]*, line 1[^\n]*$"),
+        ("def f(:", "cannot be loaded: SyntaxError: [^\n]*, line 1[^\n]*$"),
+        (
+            OWN.replace("pass", "def __init__(self): 1 / 0"),
+            "cannot be made: ZeroDivisionError: division by zero [^\n]*, line 3[^\n]*$",
+        ),
     ],
 )
 def test_a_file_of_one_s_own_that_fails_gets_one_line(

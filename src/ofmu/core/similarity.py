@@ -28,6 +28,7 @@ from ofmu.core.measures import (
 )
 from ofmu.core.slope import Measure, Similarity, Slope
 from ofmu.errors import InputError, unknown
+from ofmu.own_code import in_a_line
 
 __all__ = ["GROUP", "SIMILARITIES", "Measure", "Similarity", "Slope", "find", "make", "names"]
 
@@ -110,7 +111,7 @@ def make(
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"similarity '{name}' cannot be made: {_in_a_line(error)}") from error
+        raise InputError(f"similarity '{name}' cannot be made: {in_a_line(error)}") from error
     return made if blocks == "whole" else Blocks(made, blocks, weights)
 
 
@@ -118,12 +119,7 @@ def _loaded(name: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # a module of one's own may raise anything
-        raise InputError(f"similarity '{name}' cannot be loaded: {_in_a_line(error)}") from error
-
-
-def _in_a_line(error: Exception) -> str:
-    said = " ".join(str(error).split())
-    return said if isinstance(error, (ImportError, AttributeError)) else f"{type(error).__name__}: {said}"
+        raise InputError(f"similarity '{name}' cannot be loaded: {in_a_line(error)}") from error
 
 
 def _checked(name: str, kind: Any) -> type[Similarity]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Iterable
 
+from ofmu import own_code
 from ofmu.errors import InputError
 from ofmu.evaluation.metric import Metric, all_metrics, file_name
 
@@ -26,12 +24,7 @@ def load(name: str) -> type[Metric]:
         raise InputError(f"metric '{name}' is built in and measured in any case; leave it out")
     if not (module and colon and attribute):
         raise InputError(f"metric '{name}' is no place of a class; give it as my_module:MyMetric")
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does; the installed script does not
-    try:
-        kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"metric '{name}' cannot be loaded: {error}") from error
+    kind = own_code.load("metric", name)
     if not (isinstance(kind, type) and issubclass(kind, Metric)) or inspect.isabstract(kind):
         raise InputError(
             f"'{name}' is no metric: it must be a class on ofmu.evaluation.metric.Metric that defines all it asks for"

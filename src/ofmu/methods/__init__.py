@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from importlib.metadata import entry_points
 
+from ofmu import own_code
 from ofmu.engine.method import Method
-from ofmu.errors import InputError, unknown
+from ofmu.errors import InputError as InputError
+from ofmu.errors import unknown
 
 OWN = {
     "ofmu": "OFMU",
@@ -39,12 +39,6 @@ def find(name: str) -> type[Method]:
     for point in entry_points(group="ofmu.methods"):
         if point.name == name:
             return point.load()
-    module, colon, attribute = name.partition(":")
-    if colon:
-        if "" not in sys.path and os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())  # as `python -m` does; the installed script does not
-        try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"method '{name}' cannot be loaded: {error}") from error
+    if ":" in name:
+        return own_code.load("method", name)
     raise unknown("method", name, names())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ofmu.core.priority import multiplier
 from ofmu.core.vector import Vector, number
@@ -11,6 +12,9 @@ from ofmu.engine.checks import Check
 from ofmu.errors import InputError
 
 WORDS = ("none", "forget", "retain", "balanced")
+
+_RISE: Final = re.compile(r"retain loss may rise by at most (\d+(?:\.\d*)?|\.\d+) ?(%|nats)?")
+_LEVEL: Final = re.compile(r"forget to (?:the holdout's level|a loss of (\d+(?:\.\d*)?|\.\d+)(?: nats)?)")
 
 LIMIT = 8.0
 """λ_eff never rises above its base times this."""
@@ -40,22 +44,36 @@ class Priority:
         r > 0:     λ = r ‖∇L_r‖/‖∇Φ‖   the two sides pull as r to 1
 
     `left` is the share of the way to the goal that is left (1 without a goal), `used` the share of the retain loss's
-    band that is used up. Exact for plain steps; under a preconditioner the gradients stand for the steps.
+    band that is used up; a sentence names another goal or band: "forget to a loss of 3", "retain loss may rise by at
+    most 2 %" (of what it was at the first check). Exact for plain steps; under a preconditioner the gradients stand for
+    the steps.
 
     Args:
-        wanted: a word of :data:`WORDS`, or r; ``none`` is base.
+        wanted: as :func:`wanted` gives it; ``none`` is base.
         band: tolerated rise of the retain loss, as a share of its distance to chance level.
     """
 
     def __init__(self, wanted: str | float, band: float):
-        self._wanted, self._band = wanted, band
+        self._wanted, self._target = _parsed(wanted)
+        self._band = band
         self._left, self._used = 1.0, 0.0
+        self._start: tuple[float, float] | None = None
 
     def observe(self, check: Check) -> None:
         """What a check saw of the goal and of the band."""
-        if check.progress is not None:
+        self._start = self._start or (check.forget_loss, check.retain_loss)
+        forget, retain = self._start
+        if self._wanted == "forget" and self._target is not None:
+            way = self._target.value - forget
+            left = (self._target.value - check.forget_loss) / way if way > 0 else 0.0
+            self._left = min(1.0, max(0.0, left))
+        elif check.progress is not None:
             self._left = min(1.0, max(0.0, 1 - check.progress))
-        self._used = max(0.0, check.retain_excess / self._band)
+        if self._wanted == "retain" and self._target is not None:
+            allowed = self._target.value * (retain if self._target.relative else 1.0)
+            self._used = max(0.0, (check.retain_loss - retain) / max(allowed, 1e-12))
+        else:
+            self._used = max(0.0, check.retain_excess / self._band)
 
     def weight(self, base: float, w: Vector, g_r: Vector | None) -> Weight:
         """λ of an inner step.
@@ -89,29 +107,56 @@ class Priority:
         return Weight(min(found, LIMIT * base), mu, nu)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the last check said."""
-        return {"left": self._left, "used": self._used}
+        """What the last check said, and the losses of the first."""
+        return {"left": self._left, "used": self._used, "start": self._start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self._left, self._used = state["left"], state["used"]
+        self._left, self._used, self._start = state["left"], state["used"], state["start"]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A forget loss to come to, or a tolerated rise of the retain loss: in nats, or as a share of the start."""
+
+    value: float
+    relative: bool = False
 
 
 def wanted(priority: str | float) -> str | float:
-    """A word, or a ratio > 0 as a number.
+    """A word, a sentence, or a ratio > 0 as a number.
 
     Raises:
-        InputError: neither.
+        InputError: none of these.
 
-    >>> wanted("forget"), wanted("0.5")
-    ('forget', 0.5)
+    >>> wanted("forget"), wanted("0.5"), wanted("retain loss may rise by at most 2 %")
+    ('forget', 0.5, 'retain loss may rise by at most 2 %')
     """
-    if priority in WORDS:
-        return priority
+    text = str(priority)
+    if text in WORDS:
+        return text
+    sentence = _RISE.fullmatch(text) or _LEVEL.fullmatch(text)
+    if sentence and (sentence[1] is None or float(sentence[1]) > 0):
+        return text
     try:
         ratio = float(priority)
     except ValueError:
         ratio = 0.0
     if not 0 < ratio < float("inf"):
-        raise InputError(f"method.priority is {priority!r}, but must be one of {', '.join(WORDS)}, or a number > 0")
+        raise InputError(
+            f"method.priority is {priority!r}, but must be one of {', '.join(WORDS)}, a number > 0, "
+            "\"forget to the holdout's level\", 'forget to a loss of 3', 'retain loss may rise by at most 2 %' or "
+            "'... at most 0.1 nats'"
+        )
     return ratio
+
+
+def _parsed(priority: str | float) -> tuple[str | float, _Target | None]:
+    """Whose progress comes first, and what a sentence names as its target."""
+    text = str(priority)
+    if rise := _RISE.fullmatch(text):
+        percent = rise[2] == "%"
+        return "retain", _Target(float(rise[1]) / (100 if percent else 1), percent)
+    if level := _LEVEL.fullmatch(text):
+        return "forget", None if level[1] is None else _Target(float(level[1]))
+    return priority, None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import os
-import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
+from ofmu import own_code
 from ofmu.errors import InputError, unknown
 from ofmu.evaluation.attack import ModelAttack
 
@@ -50,15 +49,9 @@ def _find(name: str) -> Any:
     for point in entry_points(group="ofmu.attacks"):
         if point.name == name:
             return point.load()
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise unknown("attack", name, names())
-    if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does; the installed script does not
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"attack '{name}' cannot be loaded: {error}") from error
+    return own_code.load("attack", name)
 
 
 def name_of(attack: ModelAttack) -> str:

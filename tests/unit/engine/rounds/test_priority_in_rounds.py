@@ -9,7 +9,8 @@ import torch
 
 from ofmu.core.vector import Vector
 from ofmu.engine.checks import Check
-from ofmu.engine.rounds.priority import LIMIT, Priority
+from ofmu.engine.rounds.priority import LIMIT, Priority, wanted
+from ofmu.errors import InputError
 
 
 def vectors(cosine: float, a: float = 3.0, b: float = 2.0) -> tuple[Vector, Vector]:
@@ -87,3 +88,43 @@ def test_state_goes_on() -> None:
     one.observe(seen(0.3, 0.015))
     other.load_state_dict(one.state_dict())
     assert one.weight(0.5, w, g_r) == other.weight(0.5, w, g_r)
+
+
+def looked(forget: float, retain: float) -> Check:
+    return Check(forget, retain, False, None, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "retain_losses"),
+    [("retain loss may rise by at most 2 %", (2.0, 2.02)), ("retain loss may rise by at most 0.5 nats", (2.0, 2.25))],
+)
+def test_a_tolerated_rise_of_the_retain_loss_is_the_band(sentence: str, retain_losses: tuple[float, float]) -> None:
+    w, g_r = vectors(0.8)
+    told, plain = Priority(wanted(sentence), 0.02), Priority("retain", 0.02)
+    for loss in retain_losses:
+        told.observe(looked(1.0, loss))
+    plain.observe(seen(0.0, 0.01))  # half of the band is used
+    expected, found = plain.weight(2.0, w, g_r), told.weight(2.0, w, g_r)
+    assert found.lambda_eff == pytest.approx(expected.lambda_eff)
+    assert found.retain == pytest.approx(expected.retain)
+
+
+def test_a_forget_loss_as_target() -> None:
+    w, g_r = vectors(0.4)
+    told = Priority(wanted("forget to a loss of 3"), 0.02)
+    asked = []
+    for loss in (1.0, 2.0, 3.0, 4.0):
+        told.observe(looked(loss, 0.0))
+        rise, _ = rates(told.weight(0.2, w, g_r).lambda_eff, w, g_r)
+        asked.append(rise)
+    assert asked == pytest.approx([0.2 * 9, 0.1 * 9, 0.0, 0.0], abs=1e-9)
+    level, word = Priority(wanted("forget to the holdout's level"), 0.02), Priority("forget", 0.02)
+    for one in (level, word):
+        one.observe(seen(0.3, 0.0))
+    assert level.weight(0.2, w, g_r) == word.weight(0.2, w, g_r)
+
+
+@pytest.mark.parametrize("text", ["forget everything", "retain loss may rise by at most 0 %", "-1", "nan"])
+def test_other_sentences_are_refused_with_those_that_are_known(text: str) -> None:
+    with pytest.raises(InputError, match="retain loss may rise by at most 2 %"):
+        wanted(text)
