@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from ofmu.data.tokens import TokenSet
 from ofmu.engine.forward import Batch
 from ofmu.engine.levels import Levels
 from ofmu.engine.reference import sums_of
@@ -56,7 +57,7 @@ class Objective:
         | None
     ) = None
     """`level`: each example to the loss of unseen data; `token_level`: each of its tokens; `removal`: whole classes to
-    chance; `auto`: `level` or `removal`, as fits the data; `nll`: the paper's plain ascent; `npo`, `simnpo`, `clip`,
+    chance; `auto`: `token_level` on texts, `level` on images, `removal` of whole classes; `nll`: the paper's plain ascent; `npo`, `simnpo`, `clip`,
     `token_probability`: ascent that fades; `uniform`: no answer preferred."""
     width: Annotated[float, Range(gt=0)] = 1.0
     """`level`, `token_level`: distance to the level, in nats, beyond which the pull no longer grows."""
@@ -83,14 +84,15 @@ def forget_objective(task: Task, options: Objective) -> tuple[Values, Per]:
 
     Args:
         task: with the levels or the removed classes that the objective needs.
-        options: which objective; ``auto`` takes ``removal`` where whole classes go, else ``level``.
+        options: which objective; ``auto`` takes ``removal`` where whole classes go, ``token_level`` on other texts, ``level`` on
+            other images.
 
     Returns:
         (rows, batch) → values to be minimised, and ``"tokens"`` or ``"examples"``.
     """
     name = options.name
     if name == "auto":
-        name = "level" if task.removed is None else "removal"
+        name = _fitting(task)
     if name in OF_ROWS:
         return OF_ROWS[name](options), "tokens"
     if name == "simnpo":
@@ -105,6 +107,13 @@ def forget_objective(task: Task, options: Objective) -> tuple[Values, Per]:
     assert name in ("level", "token_level")
     assert task.levels is not None  # checked before the run begins
     return (_level if name == "level" else _token_level)(task.levels, options), "examples"
+
+
+def _fitting(task: Task) -> str:
+    """What `auto` is on these data."""
+    if task.removed is not None:
+        return "removal"
+    return "token_level" if isinstance(task.data["forget"], TokenSet) else "level"
 
 
 OF_ROWS: dict[str | None, Callable[[Objective], Values]] = {
