@@ -57,8 +57,8 @@ class Objective:
         | None
     ) = None
     """`level`: each example to the loss of unseen data; `token_level`: each of its tokens; `removal`: whole classes to
-    chance; `auto`: `token_level` on texts, `level` on images, `removal` of whole classes; `nll`: the paper's plain ascent; `npo`, `simnpo`, `clip`,
-    `token_probability`: ascent that fades; `uniform`: no answer preferred."""
+    chance; `auto`: `token_level` on texts, `level` on images, `removal` of whole classes; `nll`: the paper's plain
+    ascent; `npo`, `simnpo`, `clip`, `token_probability`: ascent that fades; `uniform`: no answer preferred."""
     width: Annotated[float, Range(gt=0)] = 1.0
     """`level`, `token_level`: distance to the level, in nats, beyond which the pull no longer grows."""
     sides: Sides = "two"
