@@ -57,8 +57,9 @@ class Objective:
         | None
     ) = None
     """`level`: each example to the loss of unseen data; `token_level`: each of its tokens; `removal`: whole classes to
-    chance; `auto`: `token_level` on texts, `level` on images, `removal` of whole classes; `nll`: the paper's plain
-    ascent; `npo`, `simnpo`, `clip`, `token_probability`: ascent that fades; `uniform`: no answer preferred."""
+    chance; `auto`: `token_level` on texts (`level` with the penalty, which wants a smooth loss), `level` on images,
+    `removal` of whole classes; `nll`: the paper's plain ascent; `npo`, `simnpo`, `clip`, `token_probability`: ascent
+    that fades; `uniform`: no answer preferred."""
     width: Annotated[float, Range(gt=0)] = 1.0
     """`level`, `token_level`: distance to the level, in nats, beyond which the pull no longer grows."""
     sides: Sides = "two"
@@ -79,20 +80,22 @@ class Objective:
         return self.name in ("level", "token_level")
 
 
-def forget_objective(task: Task, options: Objective) -> tuple[Values, Per]:
+def forget_objective(task: Task, options: Objective, *, penalised: bool = False) -> tuple[Values, Per]:
     """F of each example or token, and what its mean is over.
 
     Args:
         task: with the levels or the removed classes that the objective needs.
-        options: which objective; ``auto`` takes ``removal`` where whole classes go, ``token_level`` on other texts, ``level`` on
-            other images.
+        options: which objective; ``auto`` takes ``removal`` where whole classes go, ``token_level`` on other texts,
+            ``level`` on other images.
+        penalised: ∇²Φ will be asked for. ∇F of ``token_level`` jumps where two tokens change places, so ``auto`` is
+            ``level`` then.
 
     Returns:
         (rows, batch) → values to be minimised, and ``"tokens"`` or ``"examples"``.
     """
     name = options.name
     if name == "auto":
-        name = _fitting(task)
+        name = _fitting(task, penalised)
     if name in OF_ROWS:
         return OF_ROWS[name](options), "tokens"
     if name == "simnpo":
@@ -109,11 +112,11 @@ def forget_objective(task: Task, options: Objective) -> tuple[Values, Per]:
     return (_level if name == "level" else _token_level)(task.levels, options), "examples"
 
 
-def _fitting(task: Task) -> str:
+def _fitting(task: Task, penalised: bool) -> str:
     """What `auto` is on these data."""
     if task.removed is not None:
         return "removal"
-    return "token_level" if isinstance(task.data["forget"], TokenSet) else "level"
+    return "token_level" if isinstance(task.data["forget"], TokenSet) and not penalised else "level"
 
 
 OF_ROWS: dict[str | None, Callable[[Objective], Values]] = {

@@ -182,18 +182,18 @@ class OFMU(Method):
     def start(self, task: Task) -> Process:
         """Begin on a task."""
         settings = self.settings()
-        L_f, per = _raised(task, settings.objective)
+        L_f, per = _raised(task, settings.objective, settings.penalises)
         elsewhere = None
         if settings.adversary_steps > 0:  # where it has been relearned, nothing has been forgotten too far
-            elsewhere, _ = _raised(task, replace(settings.objective, sides="one"))
+            elsewhere, _ = _raised(task, replace(settings.objective, sides="one"), settings.penalises)
         halves, share = settings.debias == "halves", settings.curvature_share
         losses = Losses(task, L_f, per, halves=halves, curvature_share=share, elsewhere=elsewhere)
         return Rounds(losses, settings)
 
 
-def _raised(task: Task, objective: Objective) -> tuple[Values, Reduction]:
+def _raised(task: Task, objective: Objective, penalised: bool) -> tuple[Values, Reduction]:
     """The paper's L_f is raised; an objective, as every loss of this package, is lowered."""
-    lowered, per = forget_objective(task, objective)
+    lowered, per = forget_objective(task, objective, penalised=penalised)
 
     def L_f(rows: Rows, batch: Batch) -> Tensor:
         return -lowered(rows, batch)

@@ -94,3 +94,18 @@ def test_clip_takes_its_ceiling_from_the_option_then_the_levels_then_chance(task
     assert clipped(Objective(name="clip")) == pytest.approx(by_hand([3, 4]), rel=1e-5)
     task.levels = None
     assert clipped(Objective(name="clip")) == pytest.approx(by_hand([math.log(10)] * 2), rel=1e-5)
+
+
+def test_auto_is_a_level_for_each_token_of_texts_unless_their_curvature_is_asked_for(task: Task) -> None:
+    batch = task.data["forget"].batch([0, 1])
+    found = rows(task.model, batch)
+
+    def values(options: Objective, *, penalised: bool = False) -> list[float]:
+        return forget_objective(task, options, penalised=penalised)[0](found, batch).tolist()
+
+    auto, mean, tokens = (Objective(name=name) for name in ("auto", "level", "token_level"))
+    assert values(mean) != values(tokens)
+    assert values(auto) == values(tokens)
+    assert values(auto, penalised=True) == values(mean)
+    task.removed = torch.arange(found.logits.shape[1]) < 10
+    assert values(auto) == values(Objective(name="removal"))
