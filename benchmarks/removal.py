@@ -41,22 +41,15 @@ from ofmu.models.scale import spectral_scale
 from ofmu.runs.inputs import encoder
 from ofmu.runs.relearn import teach
 
+MEAN = {"objective": {"name": "level"}}
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {"preset": "default"},
+    "plain, level of the mean": {"preset": "default", **MEAN},
     "robust": {"preset": "robust"},
-    "token levels": {"preset": "default", "objective": {"name": "token_level"}},
-    "robust, token levels": {"preset": "robust", "objective": {"name": "token_level"}},
-    "robust, token levels, band .5 %": {
-        "preset": "robust",
-        "objective": {"name": "token_level"},
-        "retain_band": 0.005,
-    },
-    "robust, token levels of the start": {"preset": "robust", "objective": {"name": "token_level", "order": "before"}},
-    "robust, band .7 %": {"preset": "robust", "retain_band": 0.007},
+    "robust, level of the mean": {"preset": "robust", **MEAN},
     "robust, band .5 %": {"preset": "robust", "retain_band": 0.005},
+    "robust, band .8 %": {"preset": "robust", "retain_band": 0.008},
     "robust, band 2 %": {"preset": "robust", "retain_band": 0.02},
-    "robust, lessons up to 32": {"preset": "robust", "adversary_steps": 32},
-    "robust, double rate": {"preset": "robust", "adversary_rate": 0.8},
     "sam, radius .5 %": {"sam_radius": 0.005},
     "projected": {"step": "projected"},
 }
