@@ -71,6 +71,10 @@ def forms() -> dict[str, Form]:
         ),
         "outer C0 exact": Form("outer", 2, _outer(ACTIVE, "exact"), units=18, eager=True),
         "round default": Form("round", 2, _method("ofmu", objective={"name": "nll"}, margin=1.0), pairs=1),
+        "round default in conflict": Form("round", 5, _method("ofmu", objective={"name": "nll"}, margin=-1.0), pairs=1),
+        "round default with penalty": Form(
+            "round", 12, _method("ofmu", objective={"name": "nll"}, margin=-1.0, rho=0.2), pairs=1
+        ),
         "round of 5 C7 inactive": Form(
             "round", 8, _round(similarity="squared_hinge", margin=1.0, retain_direction="last"), pairs=6
         ),
@@ -122,7 +126,7 @@ def _inner(phi: Phi, name: str = "finite_difference", *, held: bool = False) -> 
         before = ascent.inner(bench.problem, phi, derivatives) if held else None
 
         def step() -> None:
-            seen = ascent.inner(bench.problem, phi, derivatives, held=before)
+            seen = ascent.inner(bench.problem, phi, derivatives, held=before, lean=not held)
             bench.optimiser.ascend(seen.gradient, task.pace.now(), 0.2)
 
         return step
@@ -139,10 +143,12 @@ def _outer(
         penalty = Penalty(
             rho=rho, scale="relative", guard=True, derivatives=None if y is None else bench.derivatives(y)
         )
-        led_here = Secant(ascent.inner(bench.problem, phi, derivatives), 1e-3) if secant else None
+        led_here = None
+        if secant:
+            led_here = Secant(ascent.only(ascent.inner(bench.problem, phi, derivatives), gradient=True), 1e-3)
 
         def step() -> None:
-            found = descent.outer(bench.problem, phi, derivatives, penalty, secant=led_here)
+            found = descent.outer(bench.problem, phi, derivatives, penalty, secant=led_here, lean=True)
             bench.optimiser.descend(found.gradient, task.pace.now())
 
         return step

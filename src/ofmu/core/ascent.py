@@ -19,8 +19,8 @@ class Inner:
 
     Args:
         gradient: w = ∇Φ, or C8's d where the step is projected.
-        g_f: ∇L_f.
-        g_r: ∇L_r.
+        g_f: ∇L_f; no entries where it was let go.
+        g_r: ∇L_r; likewise.
         a: ‖g_f‖ ≥ 0.
         b: ‖g_r‖ ≥ 0.
         c: their cosine, −1 … 1; 0 where a or b is 0. Biased towards 0 by batch noise.
@@ -46,7 +46,9 @@ def inner(
     derivatives: str | Derivatives = "exact",
     *,
     held: Inner | None = None,
+    forget: Vector | None = None,
     retain: Vector | None = None,
+    lean: bool = False,
 ) -> Inner:
     """∇Φ at the current parameters: w = g_f − β D, D = H_f p + H_r q.
 
@@ -59,7 +61,10 @@ def inner(
         phi: Φ.
         derivatives: a name or an object; an object remembers step lengths from call to call.
         held: an earlier inner gradient, whose βD, g_r and β are used again (C5): only g_f is computed.
+        forget: g_f, where it is known already; one gradient less.
         retain: a retain gradient from elsewhere, taken as constant: it is not computed, and D is H_f p alone.
+        lean: g_r is let go where it has served: the product of H_r then takes its place, a vector less is held, and
+            the result has none.
 
     Returns:
         The gradient and its ingredients; to hold β over a round, pass ``beta`` of the result back in raw
@@ -75,7 +80,7 @@ def inner(
         return _projected(problem, derivatives)
     if held is not None:
         return _with_held_curvature(problem, derivatives, held)
-    return ascend(problem, phi, derivatives, retain=retain)
+    return ascend(problem, phi, derivatives, forget=forget, retain=retain, lean=lean)
 
 
 def ascend(
@@ -83,12 +88,14 @@ def ascend(
     phi: Phi,
     derivatives: Derivatives,
     *,
+    forget: Vector | None = None,
     retain: Vector | None = None,
+    lean: bool = False,
     differentiable: bool = False,
 ) -> Inner:
     """Equation (7); ``differentiable`` keeps its graph, for the outer gradient."""
     whole = problem.part is None  # then the gradients serve the products too
-    g_f = derivatives.gradient(problem.forget, differentiable=whole)
+    g_f = derivatives.gradient(problem.forget, differentiable=whole) if forget is None else forget
     g_r = derivatives.gradient(problem.retain, differentiable=whole) if retain is None else retain
     a, b = finite_norm(g_f, "forget"), finite_norm(g_r, "retain")
     c = number(g_f.dot(g_r)) / (a * b) if a * b > 0 else 0.0
@@ -106,9 +113,17 @@ def ascend(
         curved.forget, s.along_p(*flat), at=g_f if whole else None, key="forget", differentiable=differentiable
     )
     if phi.retain_curvature and retain is None:
+        spend = lean and derivatives.overwritable
         of_retain = derivatives.curvature(
-            curved.retain, s.along_q(*flat), at=g_r if whole else None, key="retain", differentiable=differentiable
+            curved.retain,
+            s.along_q(*flat),
+            at=g_r if whole else None,
+            key="retain",
+            differentiable=differentiable,
+            spend=spend,
         )
+        if spend:
+            result = replace(result, g_r=Vector())
         D = D.add_(of_retain) if derivatives.overwritable else D + of_retain
         del of_retain  # a vector of the model's size
 
@@ -126,7 +141,7 @@ def _with_held_curvature(problem: Problem, derivatives: Derivatives, held: Inner
     a = finite_norm(g_f, "forget")
     c = number(g_f.dot(held.g_r)) / (a * held.b) if a * held.b > 0 else 0.0
     share = held.curvature * held.a / a if a > 0 else 0.0
-    w = g_f + (held.gradient - held.g_f) if held.active else g_f
+    w = (held.gradient - held.g_f).add_(g_f) if held.active else g_f
     return replace(held, gradient=w, g_f=g_f, a=a, c=c, curvature=share)
 
 
@@ -168,6 +183,18 @@ def finite_norm(vector: Vector, what: str) -> float:
 def detached(inner: Inner) -> Inner:
     """The same without a graph, so that activations are freed."""
     return replace(inner, gradient=inner.gradient.detach(), g_f=inner.g_f.detach(), g_r=inner.g_r.detach())
+
+
+def only(seen: Inner, *, gradient: bool = False, forget: bool = False) -> Inner:
+    """The numbers, and of the vectors what is still needed; the others are let go.
+
+    Args:
+        seen: an inner gradient whose step has been taken.
+        gradient: w stays.
+        forget: g_f stays.
+    """
+    none = Vector()
+    return replace(seen, gradient=seen.gradient if gradient else none, g_f=seen.g_f if forget else none, g_r=none)
 
 
 def derivatives_of(derivatives: str | Derivatives, problem: Problem) -> Derivatives:

@@ -82,9 +82,25 @@ class Derivatives(ABC):
         """
 
     def curvature(
-        self, loss: Loss, direction: Direction, *, at: Vector | None = None, key: str = "", differentiable: bool = False
+        self,
+        loss: Loss,
+        direction: Direction,
+        *,
+        at: Vector | None = None,
+        key: str = "",
+        differentiable: bool = False,
+        spend: bool = False,
     ) -> Vector:
-        """H d of a loss, or what stands for its Hessian; arguments as of :meth:`product`, ``at`` being ∇loss."""
+        """H d of a loss, or what stands for its Hessian.
+
+        Args:
+            loss: whose.
+            direction: d.
+            at: ∇loss at the current parameters, if known.
+            key: as in :meth:`product`.
+            differentiable: as in :meth:`product`.
+            spend: nobody needs ``at`` any more: its storage may become that of the result.
+        """
         return self.product(
             lambda: self.gradient(loss, differentiable=at is None),
             direction,

@@ -53,6 +53,7 @@ class Curvature:
         penalty: says how products of ∇Φ are computed, if otherwise.
         retain: as in :func:`~ofmu.core.ascent.inner`.
         like: a result whose β is taken; None: that of ``phi``.
+        lean: where the similarity is active, g_f is let go.
 
     Raises:
         InputError: the back-end has no products of ∇Φ.
@@ -67,6 +68,7 @@ class Curvature:
         *,
         retain: Vector | None = None,
         like: Inner | None = None,
+        lean: bool = False,
     ) -> None:
         self._derivatives, self._retain = derivatives, retain
         self._along = _backend(derivatives, penalty, problem)
@@ -80,6 +82,8 @@ class Curvature:
             problem, phi, derivatives, retain=retain, differentiable=self._differentiated and self._whole
         )
         self._phi = held(phi, self._here)
+        if lean and self._here.active:
+            self._here = replace(self._here, g_f=Vector())
 
     @property
     def here(self) -> Inner:
@@ -111,9 +115,15 @@ class Curvature:
         return self._derivatives.gradient(self._problem.forget)
 
     def _nabla_phi(self) -> Vector:
-        return ascend(
-            self._problem, self._phi, self._derivatives, retain=self._retain, differentiable=self._differentiated
-        ).gradient
+        found = ascend(
+            self._problem,
+            self._phi,
+            self._derivatives,
+            retain=self._retain,
+            lean=True,
+            differentiable=self._differentiated,
+        )
+        return found.gradient
 
 
 def held(phi: Phi, here: Inner) -> Phi:

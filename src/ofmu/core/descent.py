@@ -47,6 +47,7 @@ def outer(
     secant: Secant | None = None,
     second: Problem | None = None,
     retain: Vector | None = None,
+    lean: bool = False,
 ) -> Outer:
     """∇F = g_r + 2ρ y, y = ∇²Φ w, w = ∇Φ, at the current parameters.
 
@@ -64,6 +65,7 @@ def outer(
         second: the same losses on batches drawn independently. One batch gives E‖ŵ‖² = ‖w‖² + tr Cov ŵ, so that its
             penalty also lowers the variance of ŵ; ½(∇²Φ₁ ŵ₂ + ∇²Φ₂ ŵ₁) (39) does not.
         retain: as in :func:`~ofmu.core.ascent.inner`, in the penalty; the descent's own g_r is computed here.
+        lean: g_f of an active similarity is let go, which the step does not need; the result has none.
 
     Returns:
         The gradient and its ingredients.
@@ -87,8 +89,10 @@ def outer(
             )
         here, pull = ascend(problem, held(phi, secant.before), derivatives, retain=retain), None
         y = secant.product(here)
+        if lean and here.active:
+            here = replace(here, g_f=Vector())
     else:
-        curvature = Curvature(problem, phi, derivatives, penalty, retain=retain)
+        curvature = Curvature(problem, phi, derivatives, penalty, retain=retain, lean=lean)
         nu, pull = penalty.multiplier, None
         if second is None:
             here = curvature.here

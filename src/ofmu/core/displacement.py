@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, final
 
 import torch
 from torch import Tensor
 
-from ofmu.core.vector import Direction, Vector, number
+from ofmu.core.vector import Direction, Vector, inner_product, number
 from ofmu.errors import InputError, RunError
 
 APPLIED: Final = 0.5
@@ -54,8 +54,8 @@ class Displacement:
         Args:
             direction: not 0.
             scale: not 0.
-            measured: find out what rounding left of ``scale``: ⟨fl(θ + scale·d) − θ, d⟩/‖d‖². Takes a vector of the
-                model's size; steps far above the rounding of θ need no measurement.
+            measured: find out what rounding left of ``scale``: ⟨fl(θ + scale·d) − θ, d⟩/‖d‖². Steps far above the
+                rounding of θ need no measurement.
 
         Yields:
             The scale that was applied.
@@ -66,20 +66,20 @@ class Displacement:
         outermost = self._origin is None
         if outermost:
             self._origin = Vector(self._parameters).clone()
-        before = Vector(self._parameters).clone() if measured else None
         self._shifts.append((direction, scale))
         try:
             self._place()
-            yield scale if before is None else self._applied(before, direction, scale)
+            yield self._applied() if measured else scale
         finally:
             self._shifts.pop()
             self._place()
             if outermost:
                 self._origin = None
 
-    def _applied(self, before: Vector, direction: Direction, scale: float) -> float:
-        moved = Vector(self._parameters).detach() - before
-        applied = number(moved.dot(direction)) / number(direction.dot(direction))
+    def _applied(self) -> float:
+        *earlier, (direction, scale) = self._shifts
+        applied = number(_Moved(self._parameters, self._origin or {}, earlier).dot(direction))
+        applied /= number(direction.dot(direction))
         if not abs(applied - scale) <= APPLIED * abs(scale):
             raise RunError(
                 f"a step of {scale:.3g} along the direction came out as {applied:.3g}: it is lost in the rounding of "
@@ -94,5 +94,31 @@ class Displacement:
         origin = self._origin or {}
         for name, p in self._parameters.items():
             p.copy_(origin[name])
-            for direction, scale in self._shifts:
-                p.add_(direction[name], alpha=scale)
+            _shift(p, name, self._shifts)
+
+
+def _shift(x: Tensor, name: str, shifts: Sequence[tuple[Direction, float]]) -> None:
+    for direction, scale in shifts:
+        x.add_(direction[name], alpha=scale)
+
+
+@final
+class _Moved:
+    """How far parameters are from where they were before the last shift, formed tensor by tensor."""
+
+    def __init__(
+        self, now: Mapping[str, Tensor], origin: Mapping[str, Tensor], earlier: Sequence[tuple[Direction, float]]
+    ) -> None:
+        self._now, self._origin, self._earlier = now, origin, earlier
+
+    @torch.no_grad()
+    def __getitem__(self, name: str) -> Tensor:
+        before = self._origin[name].clone() if self._earlier else self._origin[name]
+        _shift(before, name, self._earlier)
+        return self._now[name].detach() - before
+
+    def dot(self, other: Direction) -> Tensor:
+        return inner_product(self._now, self, other)
+
+    def norm(self) -> Tensor:
+        return self.dot(self).sqrt()

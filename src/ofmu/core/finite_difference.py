@@ -68,10 +68,14 @@ class FiniteDifference(Derivatives):
 
     def gradient(self, loss: Loss, *, differentiable: bool = False) -> Vector:
         """∇loss by ``.backward()``; ``differentiable`` changes nothing here; see :meth:`Derivatives.gradient`."""
+        return self._gathered(loss, {})
+
+    def _gathered(self, loss: Loss, onto: Mapping[str, Tensor]) -> Vector:
+        """``onto`` + ∇loss, in the storage of ``onto`` where that has the name; from 0 elsewhere."""
         kept = {name: p.grad for name, p in self.parameters.items()}
         try:
-            for p in self.parameters.values():
-                p.grad = None
+            for name, p in self.parameters.items():
+                p.grad = onto.get(name)
             with self._undisturbed():
                 for part in parts(loss):
                     scalar(part()).backward()
@@ -79,6 +83,33 @@ class FiniteDifference(Derivatives):
         finally:
             for name, p in self.parameters.items():
                 p.grad = kept[name]
+
+    def curvature(
+        self,
+        loss: Loss,
+        direction: Direction,
+        *,
+        at: Vector | None = None,
+        key: str = "",
+        differentiable: bool = False,
+        spend: bool = False,
+    ) -> Vector:
+        """A difference quotient of ∇loss; see :meth:`Derivatives.curvature`.
+
+        Where ``at`` may be spent, the second gradient gathers on −``at``: their difference needs no vector of its own.
+        """
+        h = self._steps.current(_name(key, differentiable))
+        if not (spend and at is not None and h is not None and self._steps.measured) or self._steps.central:
+            return super().curvature(loss, direction, at=at, key=key, differentiable=differentiable)
+        size = _finite_size(direction)
+        if size == 0:
+            return Vector.zeros_like(self.parameters)
+        extent, norm = self._displacement.size, number(at.norm())
+        with self._displacement.along(direction, h / size, measured=self._steps.is_short(h, extent)) as scale:
+            quotient = self._gathered(loss, at.mul_(-1)).mul_(1 / scale)
+        length = _length(quotient, size, norm)
+        self._note(key, differentiable, h, length, self._steps.best(length, extent, within=differentiable))
+        return quotient
 
     def product(
         self,
@@ -97,9 +128,7 @@ class FiniteDifference(Derivatives):
         Raises:
             RunError: the direction is not finite.
         """
-        size = number(direction.norm())
-        if not math.isfinite(size):
-            raise RunError("a curvature product was asked for along a direction that is not finite: training diverged")
+        size = _finite_size(direction)
         if size == 0:
             return Vector.zeros_like(self.parameters)
         if at is None and not self._steps.central:
@@ -107,18 +136,22 @@ class FiniteDifference(Derivatives):
         if not self._steps.measured and share == 0:
             self._probe(gradient, direction, size, gradient() if at is None else at)
         rule = partial(self._steps.best, size=self._displacement.size, nested=share, within=differentiable)
-        name = f"{key}, differenced" if differentiable else key
-        h = self._steps.current(name)
+        h = self._steps.current(_name(key, differentiable))
         if h is None and key in self._steps.lengths:
             h = rule(self._steps.lengths[key])
         if h is None:
             quotient, length, h = self._first_quotient(gradient, direction, size, at, rule)
         else:
             quotient, length = self._quotient(gradient, direction, size, at, h)
-        self._steps.use(name, h)
-        self._steps.want(name, rule(length))
-        self._steps.lengths[key] = length
+        self._note(key, differentiable, h, length, rule(length))
         return quotient
+
+    def _note(self, key: str, differentiable: bool, h: float, length: float, best: float) -> None:
+        """Remember a product's step and ℓ, and the step that would have been best."""
+        name = _name(key, differentiable)
+        self._steps.use(name, h)
+        self._steps.want(name, best)
+        self._steps.lengths[key] = length
 
     def discrepancy(
         self, gradient: Callable[[], Vector], direction: Direction, *, at: Vector | None = None, key: str = ""
@@ -208,8 +241,7 @@ class FiniteDifference(Derivatives):
             behind, width = at, scale
         # popped one by one, so that the evaluation is freed as its quotient is made
         quotient = Vector({name: (ahead.pop(name) - x).mul_(1 / width) for name, x in behind.items()})
-        change = number(quotient.norm()) / size  # ‖He‖
-        return quotient, number(behind.norm()) / change if change > 0 else math.inf
+        return quotient, _length(quotient, size, number(behind.norm()))
 
     def _probe(self, gradient: Callable[[], Vector], direction: Direction, size: float, at: Vector) -> None:
         """Measure ε_g and ℓ over steps so short that a smooth gradient would be straight.
@@ -231,6 +263,25 @@ class FiniteDifference(Derivatives):
             norm * math.sqrt(6)
         )
         self._steps.measure(noise, h / change if change > 0 else math.inf)
+
+
+def _name(key: str, differentiable: bool) -> str:
+    """A product that is differenced again has a step of its own."""
+    return f"{key}, differenced" if differentiable else key
+
+
+def _length(quotient: Vector, size: float, norm: float) -> float:
+    """ℓ = ‖g‖/‖He‖, from H d, ‖d‖ and ‖g‖."""
+    change = number(quotient.norm()) / size
+    return norm / change if change > 0 else math.inf
+
+
+def _finite_size(direction: Direction) -> float:
+    """‖d‖ of a direction to move along."""
+    size = number(direction.norm())
+    if not math.isfinite(size):
+        raise RunError("a curvature product was asked for along a direction that is not finite: training diverged")
+    return size
 
 
 def _gradient_of(p: Tensor) -> Tensor:

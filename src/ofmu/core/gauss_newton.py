@@ -78,9 +78,16 @@ class GaussNewton(Derivatives):
         return self._first_order.gradient(loss)
 
     def curvature(
-        self, loss: Loss, direction: Direction, *, at: Vector | None = None, key: str = "", differentiable: bool = False
+        self,
+        loss: Loss,
+        direction: Direction,
+        *,
+        at: Vector | None = None,
+        key: str = "",
+        differentiable: bool = False,
+        spend: bool = False,
     ) -> Vector:
-        """Jᵀ H_out J d; ``at``, ``key`` and ``differentiable`` change nothing here.
+        """Jᵀ H_out J d; ``at``, ``key``, ``differentiable`` and ``spend`` change nothing here.
 
         Raises:
             InputError: a part of the loss does not show its outputs.

@@ -25,16 +25,16 @@ def curvature_along(w: Vector, y: Vector) -> float | None:
 
 
 def guarded(w: Vector, y: Vector, kappa: float | None) -> Vector:
-    """y_g = y − max(0, κ) w (43): then wᵀy_g = min(κ, 0)‖w‖² ≤ 0.
+    """Y ← y − max(0, κ) w (43), in place: then wᵀy = min(κ, 0)‖w‖² ≤ 0.
 
     To first order the penalty then never lowers Φ.
 
     Args:
         w: ∇Φ.
-        y: ∇²Φ w.
+        y: ∇²Φ w, overwritten.
         kappa: κ of :func:`curvature_along`.
 
     Returns:
-        y itself where κ ≤ 0 or unknown.
+        y, as it was where κ ≤ 0 or unknown.
     """
-    return y if kappa is None or kappa <= 0 else y.plus(w, -kappa)
+    return y if kappa is None or kappa <= 0 else y.add_(w, -kappa)

@@ -103,7 +103,7 @@ class Vector(dict[str, Tensor]):
 
         Differentiable. On sharded tensors one all-reduce for the whole vector.
         """
-        return _inner_product(self, self, other)
+        return inner_product(self, self, other)
 
     def norm(self) -> Tensor:
         """‖self‖₂: a 0-d float64 tensor, the same on every rank."""
@@ -151,14 +151,15 @@ class Combination:
 
     def dot(self, other: Direction) -> Tensor:
         """⟨self, other⟩, as of a vector."""
-        return _inner_product(self._x, self, other)
+        return inner_product(self._x, self, other)
 
     def norm(self) -> Tensor:
         """‖self‖₂."""
         return self.dot(self).sqrt()
 
 
-def _inner_product(names: Iterable[str], x: Direction, y: Direction) -> Tensor:
+def inner_product(names: Iterable[str], x: Direction, y: Direction) -> Tensor:
+    """⟨x, y⟩ over the tensors of these names, as of vectors."""
     whole: Tensor | None = None
     sharded: Tensor | None = None
     for name in names:

@@ -99,8 +99,7 @@ class Adam(Preconditioner):
         """θ ± η P m̂."""
         name = "both" if self._states == "one" else side
         decay, gain, gathered = self._of_both(side, weight, share) if name == "both" else self._of_one(side)
-        first = self._first.setdefault(side, Vector.zeros_like(direction))
-        second = self._second.setdefault(name, Vector.zeros_like(direction))
+        first, second = _moment(self._first, side, direction), _moment(self._second, name, direction)
         b1 = self._betas[0]
         factor = (lr if side == "ascent" else -lr) / (1 - b1 ** self._steps[side])
         for names in bundles(direction):
@@ -145,6 +144,13 @@ class Adam(Preconditioner):
         self._steps, self._seen = dict(state["steps"]), 0.0
         self._first = {side: Vector(tensors) for side, tensors in state["first"].items()}
         self._second = {side: Vector(tensors) for side, tensors in state["second"].items()}
+
+
+def _moment(held: dict[str, Vector], name: str, like: Vector) -> Vector:
+    """The moment of that name, 0 at first."""
+    if name not in held:
+        held[name] = Vector.zeros_like(like)
+    return held[name]
 
 
 @final

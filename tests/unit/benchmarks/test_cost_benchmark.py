@@ -36,10 +36,20 @@ def test_vectors_are_counted_while_they_live() -> None:
 
 @pytest.mark.parametrize(
     ("name", "most"),
-    [("paired step", 5), ("inner C2 forward", 8), ("outer C2 forward", 11), ("round default", 8)],
+    [
+        ("paired step", 5),
+        ("inner C2 forward", 7),
+        ("outer C4 secant", 9),
+        ("outer C2 forward", 9),
+        ("round default", 6),
+        ("round default in conflict", 8),
+        ("round default with penalty", 10),
+        ("round of 5 C2 forward", 10),
+    ],
 )
 def test_no_step_holds_more_vectors_than_the_table_says(name: str, most: int) -> None:
-    assert counted(forms()[name]).vectors < most + 0.5
+    """What a fraction is left for are the temporaries of single tensors."""
+    assert counted(forms()[name]).vectors < most + 0.3
 
 
 def test_every_form_takes_the_gradients_of_the_table(tmp_path: Path) -> None:

@@ -72,17 +72,25 @@ class Descent:
             secant=secant,
             second=None if second is None else self._losses.problem(second),
             retain=self._phi.retain_taken_as_constant,
+            lean=not self._watches_forgetting,
         )
         self._count(found, task.meter.gradients - before)
         if settings.holds_retain:
             self._phi.last_retain = retain_gradient(found)
         return found
 
-    def learn(self, first: Inner, found: Outer, lr: float) -> None:
-        """Tell the schedule of the round."""
+    def learn(self, norm: float, found: Outer, lr: float) -> None:
+        """Tell the schedule of the round, which began with ‖∇Φ‖ = ``norm``."""
         self._last_rho = found.rho
-        change = 0.0 if found.inner is None else -lr * number(found.gradient.dot(found.inner.g_f))
-        self._schedule.observe(Seen(number(first.gradient.norm()), found.kappa, change))
+        change = 0.0
+        if found.inner is not None and self._watches_forgetting:
+            change = -lr * number(found.gradient.dot(found.inner.g_f))
+        self._schedule.observe(Seen(norm, found.kappa, change))
+
+    @property
+    def _watches_forgetting(self) -> bool:
+        """Whether the schedule goes by how far an outer step undid forgetting."""
+        return isinstance(self._schedule, Adaptive)
 
     def _rho(self) -> float:
         return self._schedule.rho(self._losses.task.pace.step) if self._settings.penalises else 0.0

@@ -43,30 +43,41 @@ class Phi:
 
     def gradient(self, pair: Pair) -> Inner:
         """∇Φ at the current parameters, for the next inner step of the round."""
-        held = None if cost.is_due(self._settings, self._step) else self._fresh
+        due = cost.is_due(self._settings, self._step)
+        held, self._fresh = None if due else self._fresh, None
         self._step += 1
-        seen = self._at(pair, held)
-        if held is None:
-            self._fresh = seen
+        last = self._step == self._settings.inner_steps
+        seen = self._at(pair, held, last)
+        if not last and not cost.is_due(self._settings, self._step):
+            self._fresh = seen if held is None else held
         self._scale = max(self._scale, seen.a)
         return seen
 
-    def _at(self, pair: Pair, held: Inner | None) -> Inner:
-        """∇Φ; the retain gradient is computed only where it can have a say."""
+    def _at(self, pair: Pair, held: Inner | None, last: bool) -> Inner:
+        """∇Φ; the retain gradient is computed only where it can have a say, and let go where it can have none more."""
         if self._settings.step == "projected":
             return _plain(self._derivatives.gradient(pair.forget), self._derivatives.gradient(pair.retain))
         if self._similarity is None:
             return _plain(self._derivatives.gradient(pair.forget), Vector())
         if held is not None and not held.active:
             return _plain(self._derivatives.gradient(pair.forget), held.g_r)
+        g_f = None
         if held is None and self._settings.looks_before and self.last_retain is not None:
             g_f = self._derivatives.gradient(pair.forget)
             if not self._similarity.slope(g_f, self.last_retain).active:
                 return _plain(g_f, self.last_retain)
+            if last and self._settings.retain_direction == "last":
+                self.last_retain = None  # the outer step finds another
         meter = self._losses.task.meter
         before = meter.gradients
         seen = inner(
-            self._losses.problem(pair), self.phi(), self._derivatives, held=held, retain=self.retain_taken_as_constant
+            self._losses.problem(pair),
+            self.phi(),
+            self._derivatives,
+            held=held,
+            forget=g_f,
+            retain=self.retain_taken_as_constant,
+            lean=self._settings.priority == "none" and self._settings.refresh_every == 1,
         )
         if held is None:
             meter.extra_gradients += cost.exact_products(self._settings, seen.active, meter.gradients - before)
@@ -79,6 +90,11 @@ class Phi:
         """The last outer step's ∇L_r, where that stands for the step's own in the similarity term."""
         held = self._settings.retain_direction == "held" and self._similarity is not None
         return self.last_retain if held else None
+
+    def end_ascent(self) -> None:
+        """The inner steps of the round are taken."""
+        if self._settings.retain_direction != "held":
+            self.last_retain = None  # the outer step finds another
 
     def phi(self) -> core.Phi:
         """Φ as the core takes it, β and ε as they stand in the round."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ofmu.core.ascent import Inner
+from ofmu.core.ascent import Inner, only
 from ofmu.core.descent import Outer
 from ofmu.core.vector import Vector, number
 from ofmu.engine.balance import Balance
@@ -38,6 +38,9 @@ class _Ascent:
     displacement: float | None
     """‖δ‖; None at θ."""
     seen: Inner
+    """∇Φ; of its vectors only those that later steps of the round need."""
+    norm: float
+    """‖∇Φ‖."""
     weight: Weight
 
 
@@ -72,21 +75,22 @@ class Rounds(Process):
         begun = self._begin_round()
         lr = self._task.pace.now() * self._descent.begin_round()
 
-        first = step = self._inner_step(lr)
-        self._descent.renew_multipliers(first.seen)
-        for _ in range(settings.inner_steps - 1):
-            step = self._inner_step(lr)
+        first = step = self._inner_step(lr, 0)
+        for t in range(1, settings.inner_steps):
+            step = self._inner_step(lr, t)
+        self._phi.end_ascent()
 
         descent = self._outer_step(step.pair, lr, step, begun if settings.base == "anchored" else None)
         for _ in range(settings.outer_steps - 1):
             descent = self._outer_step(self._losses.draw(), lr, step)
-        self._descent.learn(first.seen, descent, lr)
+        self._descent.learn(first.norm, descent, lr)
 
         return record(
             step.seen_of,
             step.seen,
             descent,
             step.weight,
+            norm_phi=step.norm,
             measured=self._measured.lambda_eff(),
             debiased=self._conflict.cosine(),
             kept=begun.keep() if begun is not None else None,
@@ -101,8 +105,8 @@ class Rounds(Process):
             return None
         return Region(self._task, settings.trust_region or None, settings.trust_of)
 
-    def _inner_step(self, lr: float) -> _Ascent:
-        """θ ← θ + (λ_eff η/T) P ∇Φ on fresh batches."""
+    def _inner_step(self, lr: float, t: int) -> _Ascent:
+        """θ ← θ + (λ_eff η/T) P ∇Φ on fresh batches, step t = 0 … T − 1."""
         pair = self._losses.draw()
         delta = self._place.displacement(pair)
         displacement = None if delta is None else number(delta.norm())  # a lesson goes on from δ, in place
@@ -112,7 +116,16 @@ class Rounds(Process):
         self._task.before_edit()
         with self._measured.step("forget", seen.gradient):
             self._optimiser.ascend(seen.gradient, lr, weight.lambda_eff, 1 / self._settings.inner_steps)
-        return _Ascent(pair, seen_of, displacement, seen, weight)
+        if t == 0:
+            self._descent.renew_multipliers(seen)
+        norm = number(seen.gradient.norm())
+        return _Ascent(pair, seen_of, displacement, self._kept(seen, t), norm, weight)
+
+    def _kept(self, seen: Inner, t: int) -> Inner:
+        """Of the last step ∇Φ for the secant, and g_f if the outer step's gradient is the first to compare it with."""
+        settings = self._settings
+        last = t == settings.inner_steps - 1
+        return only(seen, gradient=last and settings.secant, forget=last and not settings.compares)
 
     def _direction(self, pair: Pair, delta: Vector | None) -> Inner:
         """∇Φ at θ + δ, shaped for the step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ofmu.core.ascent import Inner
 from ofmu.core.descent import Outer
+from ofmu.core.vector import number
 from ofmu.engine.method import StepRecord
 from ofmu.engine.rounds.losses import Pair
 from ofmu.engine.rounds.priority import Weight
@@ -16,6 +17,7 @@ def record(
     descent: Outer,
     weight: Weight,
     *,
+    norm_phi: float,
     measured: float | None,
     debiased: float | None,
     kept: float | None,
@@ -25,26 +27,28 @@ def record(
 
     Args:
         pair: the losses of its last inner step, where it took ∇Φ: at θ, or at θ + δ.
-        seen: that step's ∇Φ.
+        seen: that step's ∇Φ; it has its g_f where that was compared with no retain gradient.
         descent: the last outer step's ∇F.
         weight: that inner step's balance.
+        norm_phi: ‖∇Φ‖.
         measured: λ_eff as the steps made it.
         debiased: the cosine of the gradients without the bias of batch noise; recorded within ±1.
         kept: share of the round's way that the trust region left; None without one.
         displacement: ‖δ‖ of that step; None at θ.
     """
-    g_r = seen.g_r or descent.gradient  # without similarity term: the outer step's, one inner step later
-    b = g_r.norm().item()
-    cosine = seen.g_f.dot(g_r).item() / (seen.a * b) if seen.a * b > TINY else None
+    b, c = seen.b, seen.c
+    if seen.g_f:  # without similarity term: the outer step's gradient, one inner step later
+        b = number(descent.gradient.norm())
+        c = number(seen.g_f.dot(descent.gradient)) / (seen.a * b) if seen.a * b > 0 else 0.0
     return StepRecord(
         forget_loss=pair.forget.nll,
         retain_loss=pair.retain.nll,
-        similarity=cosine,
+        similarity=c if seen.a * b > TINY else None,
         norm_forget=seen.a,
         norm_retain=b,
         more={
             "forget_objective": -pair.forget.value,
-            "norm_phi": seen.gradient.norm().item(),
+            "norm_phi": norm_phi,
             "similarity_share": seen.curvature,
             "beta": seen.beta,
             "rho": descent.rho,

@@ -83,6 +83,11 @@ class Settings:
         return self.similarity != "none" and find(self.similarity).may_rest
 
     @property
+    def compares(self) -> bool:
+        """Whether an inner step has a retain gradient to hold its own against."""
+        return self.decorrelates or self.step == "projected"
+
+    @property
     def holds_retain(self) -> bool:
         """Whether the retain gradient of the last outer step is kept."""
         return self.retain_direction != "fresh" or self.priority != "none"
