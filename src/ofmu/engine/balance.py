@@ -30,11 +30,14 @@ class Balance:
     Args:
         weight: λ_eff > 0 at the start.
         band: rise of the retain loss that is tolerated, as a share of its distance to chance level.
+        opening: how many times as wide the band is at the start, ≥ 1; it narrows in a line to the last step allowed.
+            While steps are long, part of a rise is their noise and heals as they shorten.
         limit: λ_eff stays between its start divided and multiplied by this.
     """
 
     weight: float
     band: float
+    opening: float = 1.0
     limit: float = 8.0
 
     def __post_init__(self) -> None:
@@ -48,11 +51,19 @@ class Balance:
             elapsed: share of the steps allowed that has been taken.
             past: forgetting has gone past its goal, and a greater weight would not call it back: it yields.
         """
-        if past or check.retain_excess > self.band:
+        if past or check.retain_excess > self.tolerated(elapsed):
             self.weight *= YIELD
         elif check.progress is not None and check.progress < DUE * min(1.0, elapsed / REACH) ** 3:
             self.weight *= GAIN
         self.weight = min(max(self.weight, self._start / self.limit), self._start * self.limit)
+
+    def tolerated(self, elapsed: float) -> float:
+        """The band after this share of the steps allowed.
+
+        >>> [Balance(0.2, 0.01, opening=3.0).tolerated(elapsed) for elapsed in (0.0, 0.5, 1.0, 1.2)]
+        [0.03, 0.02, 0.01, 0.01]
+        """
+        return self.band * (1 + (self.opening - 1) * max(0.0, 1 - elapsed))
 
     def state_dict(self) -> dict[str, Any]:
         """The weight, for a checkpoint."""

@@ -55,6 +55,8 @@ class OFMU(Method):
     """Whether λ_eff reacts to the run or stays."""
     retain_band: Annotated[float, Range(gt=0)] | None = None
     """Rise of the retain loss that is tolerated, as a share of its distance to chance level."""
+    band_opening: Annotated[float, Range(ge=1)] | None = None
+    """How many times as wide the band is at the first step; it narrows in a line to the last. 1: it is constant."""
     similarity: str | None = None
     """Sim: `cosine`, `squared_cosine`, `hinge`, `squared_hinge`, `soft_hinge`, `euclid`, `angle`, `projection`,
     `projection_energy`, `retain_projection`, `inner_product`, `squared_inner_product`, or `my_module:MySimilarity`;
@@ -229,7 +231,7 @@ DEFAULT: dict[str, Any] = NEUTRAL | {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": DEFAULT,
-    "robust": DEFAULT | {"adversary_steps": 16, "retain_band": 0.01},
+    "robust": DEFAULT | {"adversary_steps": 16, "retain_band": 0.01, "band_opening": 3.0},
     "paper": NEUTRAL
     | {
         "objective": "nll",

@@ -118,6 +118,16 @@ def test_the_balance_yields_to_damage_gains_when_behind_and_keeps_within_its_lim
     assert other.weight == balance.weight
 
 
+def test_a_band_that_opens_wider_forgives_early_what_it_does_not_late() -> None:
+    weights = []
+    for elapsed in (0.1, 0.9):
+        balance = Balance(0.2, 0.01, opening=3.0)
+        balance.observe(seen(0.02, 1.0), elapsed)
+        weights.append(balance.weight)
+    assert weights[0] == 0.2
+    assert weights[1] < 0.2
+
+
 # Levels and goals
 
 

@@ -57,6 +57,7 @@ def _conditions(s: Settings) -> list[tuple[tuple[str, ...], bool, str]]:
         (("sam_of",), s.sam_radius > 0, "sam_radius above 0"),
         (("trust_of",), s.trust_region > 0, "trust_region above 0"),
         (("adversary_rate",), s.adversary_steps > 0, "adversary_steps above 0"),
+        (("band_opening",), s.balance == "adaptive", "balance adaptive"),
         (("retain_band",), s.balance == "adaptive" or s.priority != "none", "balance adaptive or a priority"),
         (("optimiser_states",), s.optimiser not in ("sgd", "sign"), "an optimiser that has states"),
     ]

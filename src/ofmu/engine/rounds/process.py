@@ -64,7 +64,7 @@ class Rounds(Process):
         self._shapings = shapings_of(settings)
         self._optimiser = TwoSided(self._task.parameters, kind=settings.optimiser, states=settings.optimiser_states)
         self._descent = Descent(losses, self._phi, self._derivatives, settings)
-        self._balance = Balance(settings.lambda_eff, settings.retain_band)
+        self._balance = Balance(settings.lambda_eff, settings.retain_band, settings.band_opening)
         self._priority = Priority(settings.priority, settings.retain_band)
         self._sample = Sample(self._task)
         self._conflict = conflict_of(settings.debias, self._sample, self._task)

@@ -41,6 +41,7 @@ class Settings:
     optimiser: str
     optimiser_states: Literal["one", "two"]
     priority: str | float = "none"
+    band_opening: float = 1.0
     temperature: float = 0.1
     smoothing: float = 1e-2
     blocks: Literal["whole", "layer", "tensor"] = "whole"
