@@ -20,6 +20,7 @@ import torch
 
 import ofmu
 from ofmu.data.formats import read
+from ofmu.engine.objective import Objective
 from ofmu.evaluation.scoring import score
 from ofmu.evaluation.seeds import over_seeds
 from ofmu.evaluation.statistics import auc
@@ -27,8 +28,13 @@ from ofmu.methods.ofmu import OFMU
 from ofmu.models.loading import load
 from ofmu.runs.inputs import encoder
 
-HELD: dict[str, Any] = {"balance": "fixed", "similarity": "none", "rho": 0.0}
-"""What every arm has in common unless it says otherwise: a weighted sum, written as two loops."""
+HELD: dict[str, Any] = {
+    "objective": Objective(name="level"),
+    "balance": "fixed",
+    "similarity": "none",
+    "rho": 0.0,
+}
+"""What every arm has in common unless it says otherwise: a weighted sum, written as two loops, of a smooth loss."""
 
 SIMILAR: dict[str, Any] = {"similarity": "squared_hinge", "margin": 0.0, "beta": 0.5}
 PENALTY: dict[str, Any] = {"rho": 0.2}
