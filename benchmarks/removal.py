@@ -47,9 +47,9 @@ FORMS: dict[str, dict[str, Any]] = {
     "plain, level of the mean": {"preset": "default", **MEAN},
     "robust": {"preset": "robust"},
     "robust, level of the mean": {"preset": "robust", **MEAN},
-    "robust, band .5 %": {"preset": "robust", "retain_band": 0.005},
-    "robust, band .8 %": {"preset": "robust", "retain_band": 0.008},
-    "robust, band 2 %": {"preset": "robust", "retain_band": 0.02},
+    "robust, constant band": {"preset": "robust", "band_opening": 1.0},
+    "robust, constant band .5 %": {"preset": "robust", "band_opening": 1.0, "retain_band": 0.005},
+    "robust, constant band .8 %": {"preset": "robust", "band_opening": 1.0, "retain_band": 0.008},
     "sam, radius .5 %": {"sam_radius": 0.005},
     "projected": {"step": "projected"},
 }
