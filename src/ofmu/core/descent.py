@@ -82,35 +82,38 @@ def outer(
         finite_norm(g_r, "retain")
         return Outer(g_r, None, None, None, False, 0.0, 0.0)
 
-    if secant is not None:
+    if secant is None:
+        curvature = Curvature(problem, phi, derivatives, penalty, retain=retain, lean=lean)
+        other = None
+        if second is not None:
+            other = Curvature(second, phi, derivatives, penalty, retain=retain, like=curvature.here)
+        here, y = _product(curvature, other)
+        pull = None if penalty.multiplier is None else curvature.product(penalty.multiplier, "multiplier")
+    else:
         if second is not None or penalty.multiplier is not None:
             raise InputError(
                 "a secant is one product of one pair of batches: leave out the second pair and the multiplier"
             )
-        here, pull = ascend(problem, held(phi, secant.before), derivatives, retain=retain), None
-        y = secant.product(here)
-        if lean and here.active:
-            here = replace(here, g_f=Vector())
-    else:
-        curvature = Curvature(problem, phi, derivatives, penalty, retain=retain, lean=lean)
-        nu, pull = penalty.multiplier, None
-        if second is None:
-            here = curvature.here
-            y = curvature.product(here.gradient, "phi")
-        else:
-            other = Curvature(second, phi, derivatives, penalty, retain=retain, like=curvature.here)
-            here, y = _of_two(curvature, other)
-        if nu is not None:
-            pull = curvature.product(nu, "multiplier")
+        here, y = _along_secant(ascend(problem, held(phi, secant.before), derivatives, retain=retain), secant, lean)
+        pull = None
     if retain is not None:
         g_r = derivatives.gradient(problem.retain)
         here = replace(here, g_r=g_r, b=finite_norm(g_r, "retain"))
     return _descent(here, y, penalty, pull)
 
 
-def _of_two(one: Curvature, other: Curvature) -> tuple[Inner, Vector]:
-    """The w and y (39) of two pairs of batches; everything else of the first."""
-    here, there = one.here, other.here
+def _along_secant(here: Inner, secant: Secant, lean: bool) -> tuple[Inner, Vector]:
+    """w, and y by (22)."""
+    y = secant.product(here)
+    return (replace(here, g_f=Vector()) if lean and here.active else here), y
+
+
+def _product(one: Curvature, other: Curvature | None) -> tuple[Inner, Vector]:
+    """Of one pair of batches w and y = ∇²Φ w; of two pairs of batches those of (39), everything else of the first."""
+    here = one.here
+    if other is None:
+        return here, one.product(here.gradient, "phi")
+    there = other.here
     y = one.product(there.gradient, "phi").add_(other.product(here.gradient, "phi")).mul_(0.5)
     g_r = (here.g_r + there.g_r).mul_(0.5)
     w = (here.gradient + there.gradient).mul_(0.5)
