@@ -32,19 +32,18 @@ def read_answers(
     if processes.main:
         listener.note("the base model reads the answers")
     base = read_model(config.base, config)
-    model = base.model.to(processes.device)
-    for (role, name), record in list(records.items()):
-        if name not in more.asked.sets:
-            continue
-        mine = more.heard.get((record.model, name))
-        facts = []
-        if mine is not None:
-            with processes.autocast():
-                facts.append(
-                    reference_losses(
-                        model, *mine, context=base.context, batch_size=more.batch_size, device=processes.device
+    with base.handed_back():
+        model = base.model.to(processes.device)
+        for (role, name), record in list(records.items()):
+            if name not in more.asked.sets:
+                continue
+            mine = more.heard.get((record.model, name))
+            facts = []
+            if mine is not None:
+                with processes.autocast():
+                    facts.append(
+                        reference_losses(
+                            model, *mine, context=base.context, batch_size=more.batch_size, device=processes.device
+                        )
                     )
-                )
-        records.add(role, name, with_generations(record, together(processes.gathered(facts))))
-    if base.keep is not None:
-        base.keep.restore()
+            records.add(role, name, with_generations(record, together(processes.gathered(facts))))
