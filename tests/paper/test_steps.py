@@ -166,3 +166,39 @@ def test_the_noise_of_a_gradient_is_measured() -> None:
     fd.product(lambda: Vector(x=gradient(p["x"])), Vector(x=torch.ones(300)), key="H")
     assert noise > 1e-5
     assert noise / 3 < fd.state_dict()["noise"] < 3 * noise
+
+
+def test_a_penalty_of_another_back_end_goes_by_the_noise_that_the_inner_differences_measured() -> None:
+    """Both losses are the difference of two large parts: by the noise that float32 has at best, y is mostly noise."""
+    g = torch.Generator().manual_seed(5)
+    factors = [torch.randn(40, 60, generator=g) / 8 for _ in range(2)]
+    x = torch.randn(60, generator=g)
+
+    def problem(dtype: torch.dtype) -> Problem:
+        p = {"x": x.detach().clone().to(dtype).requires_grad_()}
+
+        def loss(A: Tensor) -> Tensor:
+            A = A.to(dtype)
+            return (1e5 * (A @ p["x"]).sin() - 1e5 * ((3 * A) @ (p["x"] / 3) * (1 + 1e-3)).sin()).sum()
+
+        return Problem(p, lambda: loss(factors[0]), lambda: loss(factors[1]))
+
+    phi, rough = Phi(beta=0.5, scale="relative"), problem(torch.float32)
+    true = outer(problem(torch.float64), phi, "exact", Penalty(rho=0.5)).penalty
+    assert true is not None
+
+    def y(fd: FiniteDifference) -> float:
+        central = FiniteDifference(rough.parameters, central=True)
+        found = outer(rough, phi, central, Penalty(rho=0.5, derivatives=fd)).penalty
+        assert found is not None
+        assert true is not None
+        return error(found, true)
+
+    fd = FiniteDifference(rough.parameters)
+    ours, h = y(fd), fd.steps["phi"]
+    sweep = []
+    for exponent in range(-4, 5):
+        fixed = FiniteDifference(rough.parameters)
+        fixed.set_step("phi", h * 2.0**exponent)
+        sweep.append(y(fixed))
+    assert ours <= 2.5 * min(sweep)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, final
 
 from ofmu.core.ascent import Inner, ascend, derivatives_of, detached
-from ofmu.core.derivatives import Derivatives, Exact
+from ofmu.core.derivatives import Derivatives, Exact, FiniteDifference
 from ofmu.core.phi import Penalty, Phi
 from ofmu.core.problem import Problem
 from ofmu.core.vector import Vector, number
@@ -146,4 +146,6 @@ def _backend(derivatives: Derivatives, penalty: Penalty, problem: Problem) -> De
         )
     if along is not derivatives:
         along.refresh()
+        if isinstance(along, FiniteDifference):
+            along.differences(derivatives)
     return along

@@ -180,6 +180,15 @@ class FiniteDifference(Derivatives):
         half, _ = self._quotient(gradient, direction, size, at, h / 2)
         return number((whole - half).norm() / half.norm())
 
+    def differences(self, field: Derivatives) -> None:
+        """Say which back-end computes the gradients that are differenced: their noise is that of its own quotients.
+
+        Args:
+            field: another back-end; its noise is known where it has measured it, as differences do.
+        """
+        if isinstance(field, FiniteDifference):
+            self._steps.inside = field._steps
+
     @property
     def steps(self) -> dict[str, float]:
         """The h in use, by product; for logs."""

@@ -53,7 +53,8 @@ FACTOR: Final = 10.0
 class Steps:
     """The step h of each named product, in units of a distance in parameter space.
 
-    ``noise`` is ε_g, ``measured`` whether it has been measured, ``lengths`` the last ℓ of each product.
+    ``noise`` is ε_g, ``measured`` whether it has been measured, ``lengths`` the last ℓ of each product; ``inside`` are
+    the steps of the quotients that are differenced, where another back-end makes them.
 
     Args:
         noise: the least ε_g that is believed in, in (0, 1).
@@ -66,6 +67,7 @@ class Steps:
         self.unit = unit
         self.central = central
         self.measured = False
+        self.inside: Steps = self
         self._guess: float | None = None
         self.lengths: dict[str, float] = {}
         self._used: dict[str, float] = {}
@@ -100,7 +102,7 @@ class Steps:
         if within:
             h = length * self._share_within()
         else:
-            noise = self.noise + (nested * self._noise_of_quotients() if nested > 0 else 0.0)
+            noise = self.inside.noise + nested * self.inside.noise_of_quotients() if nested > 0 else self.noise
             h = length * (3 * noise) ** (1 / 3) if self.central else 2 * length * math.sqrt(noise)
         return max(h, self.shortest(size))
 
@@ -115,7 +117,8 @@ class Steps:
 
     def guess(self, size: float) -> float:
         """ℓ of a product of which nothing is known: the shortest of the others', for a step too long is worse."""
-        return min(self.lengths.values(), default=self._guess or FIRST_LENGTH * size)
+        known = [*self.lengths.values(), *self.inside.lengths.values()]
+        return min(known, default=self._guess or FIRST_LENGTH * size)
 
     def use(self, key: str, h: float) -> None:
         """Fix the step of a product from now on."""
@@ -147,6 +150,9 @@ class Steps:
         """h/ℓ of (61)."""
         return (1.5 * self.noise) ** (1 / 4) if self.central else (4 * self.noise) ** (1 / 3)
 
-    def _noise_of_quotients(self) -> float:
-        """The part of a quotient's error that is noise: the rest, truncation, is as smooth as the gradient itself."""
+    def noise_of_quotients(self) -> float:
+        """Of a quotient that is differenced again, the part of its error that is noise, relative.
+
+        The rest, truncation, is as smooth as the gradient itself.
+        """
         return self.noise / self._share_within() * (math.sqrt(1 / 2) if self.central else math.sqrt(2))
