@@ -36,7 +36,6 @@ class SolvedInner(Method):
     name: ClassVar[str] = "solved_inner"
     paper: ClassVar[str] = "arXiv 2509.22483, its problem (2)"
     cost: ClassVar[str] = "1 gradient a step"
-    wants_goal: ClassVar[bool] = True
 
     tolerance: Annotated[float, Range(gt=0, lt=1)] | None = 0.1
     """Share of F at the start at which the inner problem counts as solved; None: one inner step for each outer one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dense import Toy, error, flat, gradient, nabla_phi
+from reference.dense import Toy, error, flat, gradient, nabla_phi
 from torch import Tensor
 
 from ofmu.core import FiniteDifference, Multipliers, Penalty, Phi, Problem, SolveOptions, Vector, outer, solve

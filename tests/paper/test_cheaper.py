@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dense import Toy, error, flat, gradient, nabla_phi, naive_similarity
+from reference.dense import Toy, error, flat, gradient, nabla_phi, naive_similarity
 from test_cost import counted
 from torch import Tensor
 from torch.autograd.functional import hessian, jacobian

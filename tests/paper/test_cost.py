@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from dense import Toy
+from reference.dense import Toy
 from torch import Tensor
 from torch.autograd.profiler import profile
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from dense import Toy, flat, gradient, naive_similarity
+from reference.dense import Toy, flat, gradient, naive_similarity
 from torch import Tensor
 
 from ofmu.core import Penalty, Phi, Problem, SolveOptions, Vector, inner, outer, solve

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from dense import Toy, error, flat
+from reference.dense import Toy, error, flat
 from test_cheaper import PHI
 from torch import Tensor
 from torch.autograd.functional import hessian, jacobian

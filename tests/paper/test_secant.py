@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from dense import Toy, error, gradient, nabla_phi
+from reference.dense import Toy, error, gradient, nabla_phi
 
 from ofmu.core import Penalty, Phi, Problem, Vector, inner, outer
 from ofmu.core.curvature import Secant
