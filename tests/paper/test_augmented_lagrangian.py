@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reference.dense import Toy, error, flat, gradient, nabla_phi
 from torch import Tensor
 
 from ofmu.core import FiniteDifference, Multipliers, Penalty, Phi, Problem, SolveOptions, Vector, outer, solve
 from ofmu.errors import InputError
+from reference.dense import Toy, error, flat, gradient, nabla_phi
 
 PLAIN = {"beta": 0.0, "scale": "raw", "guard": False, "stable": False, "derivatives": "exact"}
 A = torch.diag(torch.tensor([0.0, 0.0, 0.6, 0.8, 1.0], dtype=torch.float64))

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference.dense import Toy, error, flat, gradient, nabla_phi, naive_similarity
 from test_cost import counted
 from torch import Tensor
 from torch.autograd.functional import hessian, jacobian
@@ -26,6 +25,7 @@ from ofmu.core import (
     solve,
 )
 from ofmu.errors import InputError
+from reference.dense import Toy, error, flat, gradient, nabla_phi, naive_similarity
 
 BETA = 0.7
 PHI = Phi(beta=BETA)

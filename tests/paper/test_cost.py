@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from reference.dense import Toy
 from torch import Tensor
 from torch.autograd.profiler import profile
 
 from ofmu.core import Exact, FiniteDifference, Penalty, Phi, Problem, SolveOptions, inner, outer, solve
+from reference.dense import Toy
 
 
 class Counted:

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from reference.dense import Toy, flat, gradient, naive_similarity
 from torch import Tensor
 
 from ofmu.core import Penalty, Phi, Problem, SolveOptions, Vector, inner, outer, solve
 from ofmu.core.guard import curvature_along, guarded
+from reference.dense import Toy, flat, gradient, naive_similarity
 
 PLAIN = {"scale": "raw", "guard": False, "stable": False, "derivatives": "exact"}
 

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from reference.dense import Toy, error, flat
 from test_cheaper import PHI
 from torch import Tensor
 from torch.autograd.functional import hessian, jacobian
@@ -25,6 +24,7 @@ from ofmu.core import (
 from ofmu.core.derivatives import make
 from ofmu.core.steps import NOISE
 from ofmu.errors import InputError
+from reference.dense import Toy, error, flat
 
 
 class Logits:

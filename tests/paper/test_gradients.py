@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from reference.dense import Toy, error, gradient, nabla_phi, naive_similarity, objective
 from torch.autograd.functional import hessian
 
 from ofmu.core import FiniteDifference, Penalty, Phi, Problem, Vector, inner, inner_gradient, outer, outer_gradient
 from ofmu.core.similarity import SIMILARITIES, make
+from reference.dense import Toy, error, gradient, nabla_phi, naive_similarity, objective
 
 NAMES = sorted(SIMILARITIES)
 

@@ -26,9 +26,7 @@ def test_y_is_eleven_with_its_third_derivative_tensors(seed: int) -> None:
     toy = Toy(seed=seed)
     p = toy.leaves()
     dense = Cosine(*toy.flat_losses(), BETA, toy.theta)
-    found = outer(
-        Problem(p, lambda: toy.forget(p), lambda: toy.retain(p)), Phi(beta=BETA), "exact", Penalty(rho=0.5)
-    )
+    found = outer(Problem(p, lambda: toy.forget(p), lambda: toy.retain(p)), Phi(beta=BETA), "exact", Penalty(rho=0.5))
     assert found.inner is not None
     assert found.penalty is not None
     assert error(found.inner.gradient, dense.w) < 1e-12
@@ -40,7 +38,7 @@ def test_y_is_eleven_with_its_third_derivative_tensors(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [2, 5])
 def test_to_first_order_ascent_raises_the_retain_loss_by_abc_and_nabla_phi_is_not_orthogonal_to_it(seed: int) -> None:
-    """(12): a step +ηg_f changes L_r by η·abc, a step −ηg_r changes L_f by −η·abc. (13): ⟨∇Φ, g_r⟩ = abc − β⟨D, g_r⟩."""
+    """(12): a step +ηg_f changes L_r by η·abc, −ηg_r changes L_f by −η·abc. (13): ⟨∇Φ, g_r⟩ = abc − β⟨D, g_r⟩."""
     toy, eta = Toy(seed=seed), 1e-6
     at = Cosine(*toy.flat_losses(), BETA, toy.theta)
     abc = float(at.a * at.b * at.c)
@@ -51,9 +49,7 @@ def test_to_first_order_ascent_raises_the_retain_loss_by_abc_and_nabla_phi_is_no
     assert change(at.retain, eta * at.g_f) == pytest.approx(eta * abc, rel=1e-6)
     assert change(at.forget, -eta * at.g_r) == pytest.approx(-eta * abc, rel=1e-6)
     p = toy.leaves()
-    w = outer(
-        Problem(p, lambda: toy.forget(p), lambda: toy.retain(p)), Phi(beta=BETA), "exact", Penalty(rho=0.5)
-    ).inner
+    w = outer(Problem(p, lambda: toy.forget(p), lambda: toy.retain(p)), Phi(beta=BETA), "exact", Penalty(rho=0.5)).inner
     assert w is not None
     along = float(w.gradient.dot(w.g_r))
     assert along == pytest.approx(abc - BETA * float(at.D @ at.g_r), rel=1e-10)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from reference.dense import Toy, error, gradient, nabla_phi
 
 from ofmu.core import Penalty, Phi, Problem, Vector, inner, outer
 from ofmu.core.curvature import Secant
+from reference.dense import Toy, error, gradient, nabla_phi
 
 
 def test_t4_the_error_of_the_secant_is_in_proportion_to_the_step() -> None:

@@ -1,4 +1,4 @@
-"""The published algorithm by naive automatic differentiation of Φ and F, on one flat vector: (1), (3), (4), (5), (6)."""
+"""The published algorithm by naive automatic differentiation of Φ and F, on one flat vector: (1) and (3) to (6)."""
 
 from __future__ import annotations
 
