@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ofmu.core import Blocks, Similarity, Vector
 from ofmu.core.blocks import layer_of
@@ -153,6 +155,50 @@ def test_blocks_against_autograd_of_their_sum(name: str, by: str, weights: str):
     p, q = block.partials(*plain)
     for found, expected in zip([*p.values(), *q.values()], true, strict=True):
         assert torch.allclose(found, expected, rtol=1e-11, atol=1e-13)
+
+
+DEGREES = {
+    **dict.fromkeys(OF_THE_ANGLE, (0, 0)),
+    "projection": (1, 0),
+    "projection_energy": (2, 0),
+    "retain_projection": (0, 1),
+    "inner_product": (1, 1),
+    "squared_inner_product": (2, 2),
+}
+"""name → how s grows with the length of the forget and of the retain gradient."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(NAMES),
+    st.integers(0, 10**6),
+    st.floats(-0.95, 0.95),
+    st.floats(1e-3, 1e3),
+    st.floats(1e-3, 1e3),
+)
+def test_each_grows_with_the_lengths_as_its_formula_says(name: str, seed: int, cosine: float, one: float, other: float):
+    """s(αg_f, δg_r) = αⁱδʲ s(g_f, g_r), and so Euler's p·g_f = i s and q·g_r = j s."""
+    s, (g_f, g_r), (i, j) = make(name), pair(seed, cosine), DEGREES[name]
+    value = float(s.value(g_f, g_r))
+    size = max(abs(value), 1e-6)
+    assert float(s.value(one * g_f, other * g_r)) / (one**i * other**j) == pytest.approx(value, abs=1e-9 * size)
+    p, q = s.partials(g_f, g_r)
+    assert float(p.dot(g_f)) == pytest.approx(i * value, abs=1e-9 * size)
+    assert float(q.dot(g_r)) == pytest.approx(j * value, abs=1e-9 * size)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(NAMES), st.integers(0, 10**6), st.floats(-0.95, 0.95), st.floats(0, 2), st.booleans())
+def test_one_block_is_the_whole_whatever_the_gradients(
+    name: str, seed: int, cosine: float, epsilon: float, summed: bool
+):
+    g_f, g_r = (Vector({"layer.a": joined(v)[:9], "layer.b": joined(v)[9:]}) for v in pair(seed, cosine))
+    s, block = make(name), make(name, blocks="layer", weights="sum" if summed else "size")
+    for x, y in zip(block.partials(g_f, g_r, epsilon=epsilon), s.partials(g_f, g_r, epsilon=epsilon), strict=True):
+        assert same(x, y)
+    assert float(block.value(g_f, g_r, epsilon=epsilon)) == pytest.approx(
+        float(s.value(g_f, g_r, epsilon=epsilon)), rel=1e-12, abs=1e-15
+    )
 
 
 def test_layers_by_name():

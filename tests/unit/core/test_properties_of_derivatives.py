@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ofmu.core import FiniteDifference, GaussNewton, Penalty, Phi, Problem, Secant, Vector, inner, outer
+from ofmu.core.derivatives import make
 from ofmu.core.displacement import Displacement
 from ofmu.errors import InputError, RunError
 
@@ -138,6 +139,59 @@ def test_gauss_newton_of_parts_is_that_of_the_batch() -> None:
     whole = gn.curvature(Part(model, x, y), d)
     split = gn.curvature([Part(model, x[:2], y[:2], 2 / 9), Part(model, x[2:], y[2:], 7 / 9)], d)
     assert float((whole - split).norm() / whole.norm()) < 1e-12
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(["exact", "finite_difference", "central"]), st.integers(1, 20), st.booleans())
+def test_whenever_it_breaks_off_nothing_is_left_changed(name: str, fatal: int, penalty: bool) -> None:
+    """At any evaluation of a step: θ, buffers, `.grad` and generators bit for bit, and the next step is as ever."""
+    problem, unchanged = restless(fatal)
+    part = problem.forget
+    assert isinstance(part, Part)
+
+    def work() -> Vector:
+        if penalty:
+            return outer(problem, PHI, name, Penalty(rho=0.1)).gradient
+        return inner(problem, PHI, name).gradient
+
+    broke = False
+    try:
+        work()
+    except KeyboardInterrupt:
+        broke = True
+    assert broke == (part.calls >= fatal)
+    unchanged()
+    part.fatal = 0
+    again, fresh = work(), outer(restless()[0], PHI, name, Penalty(rho=0.1)).gradient if penalty else None
+    assert fresh is None or all(torch.equal(again[n], fresh[n]) for n in fresh)
+    unchanged()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(["exact", "central"]), st.integers(1, 3))
+def test_an_adapter_s_products_are_those_of_the_whole_restricted_to_it(seed: int, name: str, rank: int) -> None:
+    """W + BA: along a direction that leaves W alone, the whole's gradient and Hessian product, less their part in W."""
+    g = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g, dtype=torch.float64).requires_grad_()
+
+    whole = {"W": draw(5, 4), "A": draw(rank, 4), "B": draw(5, rank)}
+    adapter = {key: whole[key] for key in ("A", "B")}
+    x, y = draw(9, 4).detach(), torch.randint(5, (9,), generator=g)
+
+    def loss() -> Tensor:
+        return nn.functional.cross_entropy((x @ (whole["W"] + whole["B"] @ whole["A"]).T).tanh(), y)
+
+    d = Vector({key: draw(*p.shape).detach() for key, p in adapter.items()})
+    padded = Vector({"W": torch.zeros_like(whole["W"]), **d})
+    full, part = make(name, whole), make(name, adapter)
+    expected = [full.gradient(loss), full.product(lambda: full.gradient(loss), padded)]
+    whole["W"].requires_grad_(False)
+    found = [part.gradient(loss), part.product(lambda: part.gradient(loss), d)]
+    for of_part, of_whole in zip(found, expected, strict=True):
+        true = Vector({key: of_whole[key] for key in adapter})
+        assert float((of_part - true).norm()) <= (1e-12 if name == "exact" else 1e-6) * float(true.norm())
 
 
 @pytest.mark.parametrize("name", ["exact", "central", "finite_difference"])

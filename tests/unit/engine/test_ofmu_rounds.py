@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -54,3 +55,61 @@ def test_rounds_are_those_of_solve(similarity: str, scale: str, ranks: Processes
         for name, value in model.named_parameters():
             assert not torch.equal(value, before[name])
             torch.testing.assert_close(value, parameters[name], rtol=1e-9, atol=1e-12)
+
+
+BOTH: dict[str, Any] = {"beta": 0.4, "rho": 0.2, "similarity": "cosine", "lambda_eff": 0.5, "inner_steps": 3}
+
+FORMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "anchored": ({"base": "anchored"}, {"base": "anchored"}),
+    "augmented Lagrangian": (
+        {"rho_schedule": "augmented_lagrangian", "rho_growth": None},
+        {"multipliers": True, "schedule": "constant"},
+    ),
+    "polynomial, matched": (
+        {"rho_schedule": "polynomial", "rho_power": 0.5, "rho_matched": True, "rho_growth": None},
+        {"schedule": "polynomial", "rho_power": 0.5, "matched": True},
+    ),
+    "geometric": ({"rho_growth": 1.5, "rho_max": 0.4}, {"schedule": "geometric", "rho_growth": 1.5, "max_rho": 0.4}),
+    "adaptive": (
+        {"rho_schedule": "adaptive", "rho_growth": 2.0},
+        {"schedule": "adaptive", "rho_growth": 2.0, "max_rho": 1e6},
+    ),
+    "undo cap": ({"undo_cap": True, "rho": 50.0}, {"keep": True, "rho": 50.0}),
+    "stability cap": ({"rho_cap": True, "rho": 50.0}, {"stable": True, "rho": 50.0}),
+    "guard": ({"guard": True}, {"guard": True}),
+    "C4": ({"penalty_derivatives": "secant"}, {"penalty_derivatives": "secant"}),
+    "C5": ({"refresh_every": 2}, {"refresh_every": 2}),
+    "C6": ({"retain_curvature": False}, {"retain_curvature": False}),
+    "C8": ({"step": "projected", "rho": None, "beta": None, "rho_growth": None}, {"step": "projected"}),
+}
+"""Options of the method beside the paper's → those of `solve`."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_runs_as_in_solve(form: str, ranks: Processes) -> None:
+    """Three rounds of one run on whole sets: what lasts from round to round is the same too."""
+    options, told = FORMS[form]
+    model = smooth()
+    other, rate, start = copy.deepcopy(model), 0.2, copy.deepcopy(model)
+    method = OFMU(**{**BOTH, "preset": "paper", "objective": Objective(name="nll"), "rho_growth": 1.0, **options})
+    task = make_task(model, ranks, modality="image", method=method, batch_size=9, part_size=9)
+    task.pace.now = lambda: rate  # pyright: ignore[reportAttributeAccessIssue]
+    method.check(task)
+    process = method.start(task)
+
+    parameters = dict(other.named_parameters())
+    batches = {name: found.batch(range(len(found))) for name, found in sets("image").items()}
+    forget, retain = (
+        lambda batch=batches[name]: cross_entropy(other(batch.pixel_values), batch.labels)
+        for name in ("forget", "retain")
+    )
+    plain = {"scale": "raw", "guard": False, "stable": False, "derivatives": "exact", "outer_lr": rate}
+    for expected in solve(Problem(parameters, forget, retain), SolveOptions(**{**BOTH, **plain, "rounds": 4, **told})):
+        found = process.step()
+        task.pace.step += 1
+        assert found.more["rho"] == pytest.approx(expected.rho, rel=1e-6)
+        assert found.more["kappa"] == (None if expected.kappa is None else pytest.approx(expected.kappa, rel=1e-6))
+        for name, value in model.named_parameters():
+            torch.testing.assert_close(value, parameters[name], rtol=1e-8, atol=1e-10)
+    way = max(float((p - q).detach().abs().max()) for p, q in zip(model.parameters(), start.parameters(), strict=True))
+    assert way > 1e-2
