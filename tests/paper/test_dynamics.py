@@ -128,6 +128,18 @@ def test_t8_the_penalty_on_a_logistic_loss_remembers_and_the_guarded_one_does_no
         assert (float((y - before).norm()) == 0) == (kappa <= 0)
 
 
+@pytest.mark.parametrize("margin", [-8.0, -2.0, 0.0, 2.0, 8.0])
+def test_t8_at_every_margin_the_penalty_leads_back_to_remembering(margin: float) -> None:
+    """(41): d(ℓ'²)/dz = −2σ(−z)²σ(z) < 0 for every z, so that descent on ‖∇Φ‖² raises z and lowers the loss."""
+    z = torch.tensor([margin], dtype=torch.float64, requires_grad=True)
+    problem = Problem({"z": z}, lambda: torch.nn.functional.softplus(-z).sum(), lambda: 0 * z.sum())
+    found = outer(problem, Phi(beta=0.0), "exact", Penalty(rho=1.0))
+    sigma = 1 / (1 + math.exp(-margin))
+    assert found.penalty is not None
+    assert found.kappa == pytest.approx(sigma * (1 - sigma), rel=1e-12)
+    assert float(found.penalty["z"]) == pytest.approx(-2 * (1 - sigma) ** 2 * sigma, rel=1e-12)
+
+
 @pytest.mark.parametrize("seed", [2, 8])
 def test_t9_the_inner_loop_forgets_and_decorrelates(seed: int) -> None:
     """Full batches, so the cosine needs no debiasing; the paper's cosine ends opposed, not decorrelated."""

@@ -1,4 +1,4 @@
-"""Where each forget objective turns concave: the forget loss at which the bare penalty stops to undo forgetting."""
+"""Where each forget objective turns concave (42): the forget loss at which the bare penalty stops to undo forgetting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inner, ascending half of Algorithm 1: w = ∇Φ = g_f − β (H_f p + H_r q), equation (7)."""
+"""The inner, ascending half of Algorithm 1: w = ∇Φ = g_f − β (H_f p + H_r q), equation (7), of the Φ of (1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outer, descending half of Algorithm 1: ∇F = g_r + 2ρ y, y = ∇²Φ w, w = ∇Φ, equation (10)."""
+"""The outer, descending half of Algorithm 1: ∇F = g_r + 2ρ y, y = ∇²Φ w, w = ∇Φ, equation (10), of the F of (3)."""
 
 from __future__ import annotations
 

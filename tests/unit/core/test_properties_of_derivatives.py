@@ -99,6 +99,7 @@ def test_the_cheaper_forms_leave_nothing_changed() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([(False, 1), (True, 2)]))
 def test_the_error_falls_with_the_step_to_the_order_of_the_quotient(seed: int, kind: tuple[bool, int]) -> None:
+    """The truncation of (19): h forward, h² central."""
     central, order = kind
     torch.manual_seed(seed)
     p = {"x": torch.randn(6, dtype=torch.float64).requires_grad_()}

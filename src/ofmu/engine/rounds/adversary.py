@@ -2,11 +2,11 @@
 
 Of the problem
 
-    max over θ of  min over δ of  L_f(θ + δ),    δ at most m relearning steps long,
+    max over θ of  min over δ of  L_f(θ + δ),    δ at most m relearning steps long,                        (59)
 
 the inner minimum is what a relearning attack does. Both sides need ∇L_f at the same point, so one gradient serves both:
 
-    δ₀ = 0,    δ_{j+1} = δ_j − η_a · Adam_j(∇L_f(θ + δ_j))        relearn
+    δ₀ = 0,    δ_{j+1} = δ_j − η_a · Adam_j(∇L_f(θ + δ_j))        relearn                                  (60)
                θ       ← θ + (λ_eff η/T) P ∇Φ(θ + δ_j)            forget, where it has been relearned
 
 After a number of steps drawn from 1 … m the lesson ends: the adversary drops what it has learned, one round is taken at
