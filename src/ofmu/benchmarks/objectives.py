@@ -1,4 +1,4 @@
-"""Where each forget objective turns concave (42): the forget loss at which the bare penalty stops to undo forgetting."""
+"""Where each forget objective turns concave (42): the forget loss at which the bare penalty no longer undoes it."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ class TwoSided:
 
     - `adamw`: Adam's P = 1/(√v̂ + ε) with v of both sides of a round, (g_r + 2ρy)² + mean_t (λw_t)² (`one`), so that
       the ratio of the two displacements is λ_eff (30) as under plain gradient steps; or each side normalised by its
-      own v (`two`), where the ratio is set by the step sizes alone. First moments are always kept apart: a shared momentum
-      would mix the signs of ascent and descent. The square of the combined gradient would not do for v: where its
-      parts cancel, each of them would be divided by next to nothing. No weight decay.
+      own v (`two`), where the ratio is set by the step sizes alone. First moments are always kept apart: a shared
+      momentum would mix the signs of ascent and descent. The square of the combined gradient would not do for v: where
+      its parts cancel, each of them would be divided by next to nothing. No weight decay.
     - `sgd`: P = 1, no moments.
     - `sign`: P d = sign(d), no moments.
     - a class of ``torch.optim`` as torch spells it (`RMSprop`): an optimiser of its own for each side, at torch's
