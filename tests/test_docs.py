@@ -101,3 +101,15 @@ def test_constraints_pin_versions_and_name_no_place():
     pins = [line for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9.]+", pin) for pin in pins)
     assert "torch==2.13.0" in pins
+
+
+def test_every_default_of_ofmu_is_told_with_a_reason():
+    text = (ROOT / "docs/defaults.md").read_text(encoding="utf-8").partition("## Every option of `ofmu`")[2]
+    told = {name: (value, why) for name, value, why in re.findall(r"^\| `([\w.]+)` \| (.+?) \| (.+) \|$", text, re.M)}
+    default = PRESETS["default"]
+    assert set(told) == {"objective.name" if name == "objective" else name for name in default}
+    for name, value in default.items():
+        value = {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+        said, why = told["objective.name" if name == "objective" else name]
+        assert said == (f"{value:g}" if isinstance(value, float) else str(value)), name
+        assert why.endswith("."), name
