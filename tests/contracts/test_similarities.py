@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ofmu.core import Blocks, Similarity, Vector
+from ofmu.core import Blocks, Similarity, Vector, similarity
 from ofmu.core.blocks import layer_of
-from ofmu.core.similarity import SIMILARITIES, find, make
+from ofmu.core.similarity import GROUP, SIMILARITIES, find, make
 from ofmu.errors import InputError
 from ofmu.methods.ofmu import OFMU
 
@@ -278,3 +279,13 @@ def test_one_s_own_similarity_is_found(tmp_path: Path, monkeypatch: pytest.Monke
     kind = find("cubic:Cubic")
     assert issubclass(kind, Similarity)
     assert float(make("cubic:Cubic").value(*pair(cosine=0.4))) == pytest.approx(0.064, rel=1e-12)
+
+
+def test_a_package_s_similarity_is_known_by_name(monkeypatch: pytest.MonkeyPatch):
+    mine = EntryPoint("cubic_hinge", "ofmu.core.measures:SquaredHinge", GROUP)
+    broken = EntryPoint("broken", "ofmu.core.measures:Nothing", GROUP)
+    monkeypatch.setattr(similarity, "entry_points", lambda group: [mine, broken] if group == GROUP else [])
+    assert {"cubic_hinge", "broken", *NAMES} == set(similarity.names())
+    assert make("cubic_hinge", margin=0.2) == make("squared_hinge", margin=0.2)
+    with pytest.raises(InputError, match="'broken' cannot be loaded"):
+        make("broken")

@@ -14,6 +14,7 @@ from ofmu.losses import (
     Rows,
     by_rank,
     clip,
+    in_place,
     level,
     nll,
     npo,
@@ -158,7 +159,10 @@ def objectives(toy: Memorised, ceiling: float) -> dict[str, Objective]:
         "level, one-sided": lambda rows: level(rows, wanted, 1.0, "one").mean(),
     }
     if tokens > len(start.ids):
+        before = torch.from_numpy(levels.of_tokens(start.ids, ascending=False))
         found["token_level"] = lambda rows: token_level(rows, by_rank(rows, of_tokens), 1.0).mean()
+        found["token_level, one-sided"] = lambda rows: token_level(rows, by_rank(rows, of_tokens), 1.0, "one").mean()
+        found["token_level, ranks of before"] = lambda rows: token_level(rows, in_place(rows, before), 1.0).mean()
     return found
 
 

@@ -94,7 +94,7 @@ def solve(problem: Problem, options: SolveOptions) -> Iterator[Round]:
         for _ in range(1, options.outer_steps):
             down = run.descend(up)
         yield run.learn(up, down)
-        if number(up.gradient.norm()) <= options.stationary:
+        if 0 < options.stationary >= number(up.gradient.norm()):
             return
 
 

@@ -117,3 +117,26 @@ def test_adaptive_weights_by_hand() -> None:
     for _ in range(2):
         bounded.observe(Seen(1.0, -1.0, 0.0))
     assert bounded.rho(0) == 0.6
+
+
+def test_a_geometric_schedule_with_matched_steps_comes_to_rest_after_a_finite_way_and_a_polynomial_does_not() -> None:
+    """(33), (54): Σ η_k ≤ η_0 γ/(γ − 1) whatever the number of rounds, and the way is at most max ‖d‖ times that.
+
+    ∇L_r is 1 everywhere and Φ is flat, so that θ goes exactly as far as the steps add up.
+    """
+
+    def way(rounds: int, **schedule: str | float) -> float:
+        x = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        problem = Problem({"x": x}, lambda: 0 * x, lambda: -x)
+        options = SolveOptions(
+            rounds=rounds, outer_lr=0.1, lambda_eff=0.5, beta=0, rho=0.5, scale="raw", matched=True, **schedule
+        )  # pyright: ignore[reportArgumentType]
+        assert len(list(solve(problem, options))) == rounds
+        return float(x.detach())
+
+    limit = 0.1 * 1.05 / 0.05
+    geometric = [way(rounds, schedule="geometric", rho_growth=1.05) for rounds in (100, 400)]
+    assert geometric[0] < geometric[1] < limit
+    assert geometric[1] == pytest.approx(limit, rel=1e-6)
+    polynomial = [way(rounds, schedule="polynomial", rho_power=1.0) for rounds in (100, 400)]
+    assert polynomial[1] - polynomial[0] == pytest.approx(0.1 * math.log(4), rel=0.01)  # the harmonic sum

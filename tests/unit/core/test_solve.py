@@ -68,6 +68,15 @@ def test_inner_steps_end_at_the_tolerance() -> None:
     assert float(x.detach()) == 0.5**7
 
 
+def test_a_run_ends_where_phi_is_stationary_only_if_it_is_told_to() -> None:
+    """L_f = 0: ∇Φ is exactly 0 from the start, and L_r still has a way to go."""
+    for stationary, rounds in ((0.0, 5), (1e-9, 1)):
+        x = torch.ones((), dtype=torch.float64, requires_grad=True)
+        problem = Problem({"x": x}, lambda x=x: 0 * x, lambda x=x: x**2)
+        options = SolveOptions(rounds=5, stationary=stationary, outer_lr=0.1, lambda_eff=0.1, rho=0.0, **PLAIN)
+        assert len(list(solve(problem, options))) == rounds
+
+
 @pytest.mark.parametrize("schedule", ["geometric", "polynomial"])
 def test_matched_steps_are_divided_by_the_growth_of_rho(schedule: str) -> None:
     problem, found = modes()
