@@ -1,25 +1,24 @@
 """Token sequences that begin alike, as trees: a model reads what they share once.
 
-The true answer of a question, its paraphrase and its wrong answers share the question and often more. A tree holds each
-distinct beginning as one node; a node sees the nodes on the way to it and nothing else, so that what a model says there
-is what it says after that beginning alone.
+The true answer of a question, its paraphrase and its wrong answers share the question and often more; all texts of a
+chat template share its first tokens. A tree holds each distinct beginning as one node; a node sees the nodes on the way
+to it and nothing else, so that what a model says there is what it says after that beginning alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-NODES = 256  # of a tree of several sequences at most: attention costs their square
-WORTH = 0.25  # share of a sequence that must be there already, or it begins a tree of its own
+NODES = 256  # of a tree that takes more sequences than it was meant to at most
 
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """M sequences that share beginnings, in N nodes numbered so that a node comes after those on the way to it.
+    """M sequences, in N nodes numbered so that a node comes after those on the way to it.
 
     Args:
         members: numbers of the sequences.
@@ -41,57 +40,57 @@ class Tree:
             found[path] = np.arange(len(path))
         return found
 
-    def visible(self) -> NDArray[np.bool_]:
-        """(N, N), [i, j] True where node j is on the way to node i; each sees itself."""
-        found = np.zeros((len(self), len(self)), dtype=bool)
-        known = 0  # nodes of a path that no path before it had are its last ones, and follow each other
+    def branches(self) -> Iterator[tuple[NDArray[np.int64], int]]:
+        """(path, how many of its nodes a path before it had), for each path that has nodes of its own.
+
+        A path's own nodes are its last ones and follow each other, path after path.
+        """
+        known = 0
         for path in self.paths:
             shared = int(np.searchsorted(path, known))
-            fresh = slice(known, known + len(path) - shared)
-            found[fresh, path[:shared]] = True
-            found[fresh, fresh] = np.tri(len(path) - shared, dtype=bool)
-            known = fresh.stop
-        return found
+            if shared < len(path):
+                yield path, shared
+            known += len(path) - shared
 
 
-def trees(sequences: Sequence[NDArray[np.integer]]) -> list[Tree]:
-    """Sequences in trees of at most :data:`NODES` nodes, neighbours in the order of their tokens together.
+def trees(sequences: Sequence[NDArray[np.integer]], most: int) -> list[Tree]:
+    """Sequences in trees of ``most``, neighbours in the order of their tokens together; each is in one tree.
 
-    A sequence that shares less than :data:`WORTH` of its tokens with the one before it begins a new tree; so does one
-    with which the tree would grow too large. Each sequence is in one tree.
+    More sequences go into a tree as long as it has no more than :data:`NODES` nodes.
 
     Args:
         sequences: of tokens, none empty.
+        most: ≥ 1.
     """
     order = sorted(range(len(sequences)), key=lambda number: sequences[number].tolist())
     found: list[_Growing] = []
     for number in order:
-        tokens = sequences[number]
-        if not found or not found[-1].add(number, tokens):
-            found.append(_Growing(number, tokens))
+        if not found or not found[-1].has_room(sequences[number], most):
+            found.append(_Growing())
+        found[-1].add(number, sequences[number])
     return [each.tree() for each in found]
 
 
 class _Growing:
-    """A tree that still takes sequences."""
+    """A tree that still takes sequences, in the order of their tokens."""
 
-    def __init__(self, number: int, tokens: NDArray[np.integer]) -> None:
-        self.members, self.last = [number], tokens
-        self.paths = [np.arange(len(tokens))]
-        self.parts = [tokens]
-        self.size = len(tokens)
+    def __init__(self) -> None:
+        self.members: list[int] = []
+        self.paths: list[NDArray[np.int64]] = []
+        self.parts: list[NDArray[np.integer]] = []
+        self.size = 0
+        self.last: NDArray[np.integer] = np.zeros(0, np.int64)
 
-    def add(self, number: int, tokens: NDArray[np.integer]) -> bool:
-        """Take a sequence that comes next in order, or refuse it."""
+    def has_room(self, tokens: NDArray[np.integer], most: int) -> bool:
+        return len(self.members) < most or self.size + len(tokens) - _shared(self.last, tokens) <= NODES
+
+    def add(self, number: int, tokens: NDArray[np.integer]) -> None:
         shared = _shared(self.last, tokens)
-        fresh = len(tokens) - shared
-        if shared < WORTH * len(tokens) or self.size + fresh > NODES:
-            return False
+        fresh = np.arange(self.size, self.size + len(tokens) - shared)
+        self.paths.append(np.concatenate([self.paths[-1][:shared], fresh]) if shared else fresh)
         self.members.append(number)
-        self.paths.append(np.concatenate([self.paths[-1][:shared], np.arange(self.size, self.size + fresh)]))
         self.parts.append(tokens[shared:])
-        self.size, self.last = self.size + fresh, tokens
-        return True
+        self.size, self.last = self.size + len(fresh), tokens
 
     def tree(self) -> Tree:
         return Tree(tuple(self.members), tuple(self.paths), np.concatenate(self.parts).astype(np.int64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,10 @@ def gpt2() -> Any:
     ).eval()
 
 
+def grouped() -> Any:
+    return llama(num_attention_heads=4, num_key_value_heads=2)
+
+
 def plainly(monkeypatch: pytest.MonkeyPatch, model: Any, forms: dict[str, TokenSet]) -> dict[str, Record]:
     with monkeypatch.context() as patch:
         patch.setattr(module, "_can_be_told", lambda *_: False)
@@ -51,7 +56,7 @@ def plainly(monkeypatch: pytest.MonkeyPatch, model: Any, forms: dict[str, TokenS
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("make", [llama, gpt2])
+@pytest.mark.parametrize("make", [llama, gpt2, grouped])
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
 def test_trees_give_what_plain_batches_give(monkeypatch, forms, make, attention, batch_size):
     model = make()
@@ -60,12 +65,13 @@ def test_trees_give_what_plain_batches_give(monkeypatch, forms, make, attention,
     expected = plainly(monkeypatch, model, forms)
     read_tokens = []
     handle = model.register_forward_pre_hook(
-        lambda _, __, given: read_tokens.append(int((given["input_ids"] != 0).sum())), with_kwargs=True
+        lambda _, __, given: read_tokens.append(given["input_ids"].numel()), with_kwargs=True
     )
     found = score_sets(model, forms, batch_size=batch_size)
     handle.remove()
-    checked = sum(read_tokens[:2])  # one tree both ways
+    checked = sum(read_tokens[:2])  # two texts both ways
     assert sum(read_tokens) - checked < 0.6 * sum(int(each.lengths.sum()) for each in forms.values())
+    assert model.config._attn_implementation == attention
     assert found.keys() == expected.keys()
     for name, record in found.items():
         other = expected[name]
@@ -79,19 +85,58 @@ def test_trees_give_what_plain_batches_give(monkeypatch, forms, make, attention,
 
 
 def test_a_model_that_minds_not_what_it_is_told_is_found_out(monkeypatch, forms):
-    """It takes mask and positions and goes on as if every token saw all before it."""
+    """Its layers look up their attention elsewhere, and every token goes on to see all before it."""
     model = llama()
     expected = plainly(monkeypatch, model, forms)
-    inner = model.model.forward
-
-    def deaf(*args: Any, attention_mask: Any = None, position_ids: Any = None, **given: Any) -> Any:
-        tree = attention_mask is not None and attention_mask.dim() == 4
-        return inner(*args, **given, **({} if tree else {"attention_mask": attention_mask}))
-
-    monkeypatch.setattr(model.model, "forward", deaf)
+    for layer in model.model.layers:
+        layer.self_attn.config = copy.deepcopy(layer.self_attn.config)
     found = score_sets(model, forms, batch_size=4)
     for name, record in found.items():
         assert np.array_equal(record.columns["nll"], expected[name].columns["nll"])
+
+
+def test_the_two_texts_of_the_check_part():
+    rows = [
+        {"question": "Who?", "answer": answer} for answer in ("Nobody", "Nobody", "Nobody else", "A man of letters")
+    ]
+    examples: Any = read(rows)
+    encoded = encode_text(examples, tokenizer(), max_length=96)
+    assert module._parting(encoded, np.arange(4)).tolist() == [0, 3]  # its end is no node: "Nobody else" goes on
+    assert module._parting(encoded, np.arange(3)).tolist() == [0, 1]
+    assert module._parting(encoded, np.array([3])).tolist() == [3]
+
+
+def test_long_texts_are_read_in_plain_batches(monkeypatch, forms):
+    model = llama()
+    expected = plainly(monkeypatch, model, forms)
+    monkeypatch.setattr(module, "LONGEST", 50)  # some are longer, some are not
+    shapes = []
+    model.register_forward_pre_hook(
+        lambda _, __, given: shapes.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    found = score_sets(model, forms, batch_size=4)
+    assert min(width for rows, width in shapes if rows == 4) > 50
+    assert sum(rows == 1 for rows, _ in shapes) > 1  # trees
+    for name, record in found.items():
+        assert np.abs(record.columns["nll"] - expected[name].columns["nll"]).max() < 1e-5
+
+
+def test_the_attention_comes_back_after_an_exception():
+    from ofmu.evaluation.branches import Branches, attending
+    from ofmu.evaluation.prefix_trees import trees
+
+    model = llama()
+    (tree,) = trees([np.array([1, 5, 6])], most=1)
+    names = []
+
+    def interrupted() -> None:
+        with attending(model, Branches.of(tree, CPU)):
+            names.append(model.config._attn_implementation)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (*names, model.config._attn_implementation) == ("ofmu_branches", "sdpa")
 
 
 def test_models_whose_tokens_do_not_see_everything_before_them_get_no_trees():
