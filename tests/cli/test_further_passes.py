@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ofmu.evaluation.record import Record
 from toys import convnet
 
 from .command import Command, facts, write_lines
@@ -35,7 +36,7 @@ def scores(wide: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[s
 
 
 def test_answers_are_measured_on_what_was_asked_and_not_on_the_holdout(scores: dict[tuple[str, str], Any]):
-    for name in ("forget_rougeL_recall", "retain_rougeL_f1", "forget_generated_tokens", "retain_cut"):
+    for name in ("forget_rougeL_recall", "retain_rougeL_f1_unicode", "forget_generated_tokens", "retain_cut"):
         assert scores[name, "unlearned"]["value"] is not None, name
     assert ("holdout_rougeL_recall", "unlearned") not in scores
     assert scores["forget_generated_tokens", "unlearned"]["value"] <= 3
@@ -55,6 +56,11 @@ def test_multiple_choice_is_answered_by_its_letters(scores: dict[tuple[str, str]
     assert score["n"] == 6  # the reporting half of twelve questions
     assert score["value"] * 6 == pytest.approx(round(score["value"] * 6))
     assert 0 < scores["quiz_prob_gold", "unlearned"]["value"] < 1
+    letters = [scores[f"quiz_letter_balance_{letter}", "unlearned"]["value"] for letter in "ABCD"]
+    assert sum(letters) == pytest.approx(1)
+    assert ("quiz_letter_balance_E", "unlearned") not in scores
+    every = scores["quiz_permutation_accuracy", "unlearned"]["value"] * 24
+    assert every == pytest.approx(round(every))
     parts = [part["name"] for part in scores["retention_gap", "unlearned"]["parts"]]
     assert parts == ["retain_probability", "retain_rougeL_recall", "quiz_choice_accuracy"]
 
@@ -116,6 +122,28 @@ def test_a_model_that_cannot_be_given_the_same_examples_is_refused(
         assert ended.code == 2
         assert message in ended.line
         assert not (tmp_path / "run").exists()
+
+
+def test_documents_are_read_whole_and_questions_are_none(ofmu: Command, model: Path, tmp_path: Path):
+    long = " ".join(f"Clerk {n} lives in Oslo." for n in range(20))
+    texts = {
+        name: [{"text": f"{name} {n}. {long if n % 2 else 'Short.'}"} for n in range(10)]
+        for name in ("forget", "retain")
+    }
+    words = ["evaluate", "--model", model, "--abilities", f"asked={write_lines(tmp_path / 'a.jsonl', facts(range(9)))}"]
+    for name, rows in texts.items():
+        words += [f"--{name}", write_lines(tmp_path / f"{name}.jsonl", rows)]
+    ended = ofmu(*words, "--output", tmp_path / "run", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    scores = {each["name"]: each for each in json.loads((tmp_path / "run/metrics.json").read_text())["scores"]}
+    assert scores["retain_perplexity"]["value"] > 1
+    assert scores["forget_bits_per_byte"]["direction"] == "as_retrained"
+    assert "asked_perplexity" not in scores
+    record = Record.from_parquet(tmp_path / "run/records/unlearned.forget.parquet")
+    read, fitting = record.facts["document_tokens"], record.counts()
+    for n in range(10):
+        assert read[n] == fitting[n] if n % 2 == 0 else read[n] > 100 > fitting[n]  # the context is 48 tokens
+    assert record.facts["document_nll"] / read == pytest.approx(record.means("nll"), rel=0.2)
 
 
 def test_other_forms_of_one_person_s_answers_are_measured_whole(ofmu: Command, model: Path, tmp_path: Path):

@@ -19,7 +19,17 @@ from ofmu.evaluation.rouge import rouge
 Judge = Callable[[str, str], float]
 """(true answer, generation) → score, higher where more of the secret is in the generation."""
 
-FACTS = ("rouge1_recall", "rougeL_recall", "rougeL_f1", "generated_tokens", "cut", "rep4", "empty")
+FACTS = (
+    "rouge1_recall",
+    "rougeL_recall",
+    "rougeL_f1",
+    "rougeL_recall_unicode",
+    "rougeL_f1_unicode",
+    "generated_tokens",
+    "cut",
+    "rep4",
+    "empty",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +73,9 @@ def answer_facts(
 ) -> AnswerFacts:
     """Compare greedy answers with the true ones.
 
-    ROUGE of each pair (METRICS.md §2.4); number of generated tokens without the end token; whether the limit of tokens
-    cut the answer (0 or 1); repeated 4-grams of tokens; whether nothing was said (0 or 1; both §2.9).
+    ROUGE of each pair, in words of a to z and in those of any script (METRICS.md §2.4); number of generated tokens
+    without the end token; whether the limit of tokens cut the answer (0 or 1); repeated 4-grams of tokens; whether
+    nothing was said (0 or 1; both §2.9).
 
     Args:
         generations: one answer a prompt; of several the first counts.
@@ -74,11 +85,14 @@ def answer_facts(
     """
     texts = [answers[0] for answers in _texts(generations, references, tokenizer)]
     scores = [rouge(true, said, stem=stem) for true, said in zip(references, texts)]
+    unicode = [rouge(true, said, unicode=True) for true, said in zip(references, texts)]
     tokens = [answers[0] for answers in generations.tokens]
     columns = {
         "rouge1_recall": [score.rouge1_recall for score in scores],
         "rougeL_recall": [score.rougeL_recall for score in scores],
         "rougeL_f1": [score.rougeL_f1 for score in scores],
+        "rougeL_recall_unicode": [score.rougeL_recall for score in unicode],
+        "rougeL_f1_unicode": [score.rougeL_f1 for score in unicode],
         "generated_tokens": [len(answer) for answer in tokens],
         "cut": generations.cut[:, 0],
         "rep4": [rep4(answer.tolist()) for answer in tokens],

@@ -16,9 +16,7 @@ from ofmu.data.tokens import TokenSet, encode_text
 from ofmu.engine.forward import rows
 from ofmu.engine.modes import evaluating
 from ofmu.errors import InputError
-from ofmu.evaluation.multiple_choice import shifted_options
-
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+from ofmu.evaluation.multiple_choice import LETTERS, shifted_options
 
 
 @dataclass(frozen=True, eq=False)

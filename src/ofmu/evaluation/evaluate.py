@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ofmu.evaluation import average_gap
+from ofmu.evaluation import average_gap, utility
 from ofmu.evaluation.gaps import with_gaps
 from ofmu.evaluation.headlines import headlines
 from ofmu.evaluation.metric import Halves, Measurement, Metric, all_metrics
@@ -45,6 +45,7 @@ def summarise(
     found = headlines(measurements, records)
     scores = [score for each in measurements.values() for score in each.scores.values()]
     scores += [headline.score() for headline in found]
+    scores += utility.scores(measurements, records.roles)
     if records.modality == "image" and records.retrained:
         scores.append(average_gap.score(measurements, records))
     return {

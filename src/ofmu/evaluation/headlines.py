@@ -52,7 +52,7 @@ class Headline:
         name: ``forgetting_gap``, ``retention_gap`` or ``privacy_gap``.
         value: in [0, 1], over the parts that are defined; NaN if none is.
         interval: its 95 % interval; None if a part has none.
-        parts: name, values of the models, signed gap, interval, share or reason, for each part.
+        parts: name, mode, values of the models, signed gap, interval, share or reason, for each part.
         defined: how many parts are defined.
     """
 
@@ -66,6 +66,12 @@ class Headline:
     def coverage(self) -> str:
         """``k of m parts``."""
         return f"{self.defined} of {len(self.parts)} parts"
+
+    @property
+    def mode(self) -> str:
+        """The modes of the parts that it rests on, e.g. ``correct + parity:open_unlearning``."""
+        modes = [str(part["mode"]) for part in self.parts if part["value"] is not None]
+        return " + ".join(dict.fromkeys(sorted(modes))) or "correct"
 
     def score(self) -> Score:
         """As a score: NaN if fewer than half of the parts are defined."""
@@ -82,6 +88,7 @@ class Headline:
             interval=self.interval if enough else None,
             reason=reason,
             parts=self.parts,
+            mode=self.mode,
         )
 
 
@@ -219,10 +226,12 @@ def _described(
         "name": name,
         "value": part.share if isinstance(part, _Part) else None,
         "reason": part if isinstance(part, str) else None,
+        "mode": "correct",
     }
     if measurement is not None:
         found = gap(measurement, "unlearned", reference) if reference else None
         described |= {
+            "mode": next((s.mode for s in measurement.scores.values() if s.mode != "correct"), "correct"),
             "original": measured(measurement, "original"),
             "unlearned": measured(measurement, "unlearned"),
             "retrained": mean_of(measurement, reference),

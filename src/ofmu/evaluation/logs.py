@@ -38,7 +38,14 @@ AUTHORED = ("forget", "retain", "holdout")
 
 _SET = re.compile(r"[a-z][a-z0-9_]*")
 
-FROM_ROWS = ("exact_memorization", "extraction_strength", "mia_zlib", "mia_min_k", "mia_min_k_plus_plus")
+FROM_ROWS = (
+    "exact_memorization",
+    "extraction_strength",
+    "mia_zlib",
+    "mia_zlib_total",
+    "mia_min_k",
+    "mia_min_k_plus_plus",
+)
 """Metrics whose values are in the log or nowhere: the rows of a log cannot tell them."""
 
 PUBLIC_FORMS = {

@@ -59,6 +59,7 @@ class Metric(ABC):
         unit: of the value.
         chance: the value of a model that knows nothing, where that is not 0.
         version: of the definition; raised when a value would change.
+        judged: whether the verdict counts it where it is about the forget set or an attack.
 
     Attributes:
         name: the score's name, e.g. ``"forget_loss"``.
@@ -72,6 +73,7 @@ class Metric(ABC):
     unit: ClassVar[str]
     chance: ClassVar[float] = 0.0
     version: ClassVar[int] = 1
+    judged: ClassVar[bool] = True
 
     name: str
     sets: tuple[str, ...]

@@ -16,6 +16,8 @@ from scipy.special import softmax
 from ofmu.errors import InputError
 from ofmu.evaluation.statistics import Floats, Ints
 
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 
 @dataclass(frozen=True, eq=False)
 class MultipleChoice:

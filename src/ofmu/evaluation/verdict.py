@@ -93,7 +93,7 @@ def _findings(measurements: Measurements, reference: Sequence[str], *, only_loss
     for name, measurement in measurements.items():
         attack = isinstance(measurement.metric, Attack)
         about_forget = measurement.metric.sets == ("forget",) and (name == "forget_loss" or not only_loss)
-        if not reference or not (attack or about_forget):
+        if not reference or not measurement.metric.judged or not (attack or about_forget):
             continue
         against = gap(measurement, "unlearned", reference)
         if against is not None and (attack or against.residual is not None):

@@ -142,16 +142,22 @@ class Table:
 def tables(metrics: Mapping[str, Any]) -> list[Table]:
     """The tables of metrics.json: the ``correct`` mode first, each parity mode in a table of its own.
 
+    A headline stands in the first one, whatever modes its parts have; it and they say so.
+
     Scores of the steering half never appear: what steered a run is not evidence about it. At most 200 lines each.
     """
     scores = [score for score in metrics.get("scores") or [] if score.get("half") != "steer"]
-    modes = sorted({str(score.get("mode") or "correct") for score in scores}, key=lambda m: (m != "correct", m))
-    made = [_table(mode, [s for s in scores if str(s.get("mode") or "correct") == mode]) for mode in modes]
+    modes = sorted({_mode(score) for score in scores}, key=lambda mode: (mode != "correct", mode))
+    made = [_table(mode, [score for score in scores if _mode(score) == mode]) for mode in modes]
     steered = len(metrics.get("scores") or []) - len(scores)
     if made and steered:
         note = f"{counted(steered, 'score')} of the steering half left out: what steers is not reported."
         made[0] = replace(made[0], notes=(*made[0].notes, note))
     return made
+
+
+def _mode(score: Mapping[str, Any]) -> str:
+    return "correct" if score.get("name") in names.HEADLINES else str(score.get("mode") or "correct")
 
 
 def _table(mode: str, scores: Sequence[Mapping[str, Any]]) -> Table:
@@ -191,7 +197,7 @@ def _line(name: str, half: str, by_role: Mapping[str, Mapping[str, Any]], roles:
     cells, common = _common(
         [_cell(role, by_role, applies=name not in names.HEADLINES or role == "unlearned") for role in roles]
     )
-    basis = "" if name in names.HEADLINES else _basis(any_score, half)
+    basis = _in_parts(any_score) if name in names.HEADLINES else _basis(any_score, half)
     return Line(
         metric=name,
         direction=str(any_score.get("direction")),
@@ -202,6 +208,12 @@ def _line(name: str, half: str, by_role: Mapping[str, Mapping[str, Any]], roles:
         unit=str(any_score.get("unit") or ""),
         parts=_parts(unlearned.get("parts")),
     )
+
+
+def _in_parts(score: Mapping[str, Any]) -> str:
+    """What a headline says of its parts, if some are of a public definition."""
+    modes = [mode for mode in str(score.get("mode") or "").split(" + ") if mode not in ("", "correct")]
+    return f"in part {', '.join(modes).replace('_', ' ')}" if modes else ""
 
 
 def _common(cells: list[Cell]) -> tuple[list[Cell], str]:
@@ -227,6 +239,8 @@ def _parts(parts: object) -> tuple[str, ...]:
         values = [(words, part.get(role)) for role, words in roles.items()]
         known = [f"{number(value)} {role}" for role, value in values if finite(value) is not None]
         said = f"{title}: share {number(part['value'])}" + (f"; {listed(known)}" if known else "")
+        mode = str(part.get("mode") or "correct").replace("_", " ")
+        said += "" if mode == "correct" else f" ({mode})"
         found.append(said + _said_gap(part.get("gap"), _ends(part.get("gap_interval"))))
     found += [f"{why}: {listed(titles)}" for why, titles in missing.items()]
     return tuple(shorten(said, 600) for said in found)

@@ -31,6 +31,8 @@ _KINDS = {
     "rouge1_recall": ("Words of the true answer that it says (ROUGE-1)", "share, 0 … 1"),
     "rougeL_recall": ("True answer in what it says (ROUGE-L)", "share of its words in their order, 0 … 1"),
     "rougeL_f1": ("What it says against the true answer (ROUGE-L F1)", "0 … 1"),
+    "rougeL_recall_unicode": ("True answer in what it says, any script (ROUGE-L)", "share of its words, 0 … 1"),
+    "rougeL_f1_unicode": ("What it says against the true answer, any script (ROUGE-L F1)", "0 … 1"),
     "generated_tokens": ("Length of what it says", "tokens"),
     "cut": ("Answers cut off by the length limit", "share, 0 … 1"),
     "rep4": ("Repetition in what it says", "share of four-word runs that come again, 0 … 1"),
@@ -40,6 +42,14 @@ _KINDS = {
     "margin": ("Margin of the label", "logit of the label against the rest"),
     "entropy": ("Uncertainty (entropy)", "nats; high = unsure"),
     "choice_accuracy": ("Right choices", "share of the questions, 0 … 1"),
+    "permutation_accuracy": ("Right choices wherever the right option stands", "share of the orders, 0 … 1"),
+    "perplexity": ("Perplexity", "tokens as likely as the right one; low = expected"),
+    "perplexity_doc": ("Perplexity, mean of the documents' own", "tokens as likely as the right one; low = expected"),
+    "bits_per_byte": ("Bits for a byte of text", "low = expected by the model"),
+    **{
+        f"letter_balance_{letter}": (f"Letter {letter} chosen", "share of the questions, 0 … 1")
+        for letter in "ABCDEFGH"
+    },
     "probe_accuracy": ("Right choices that a probe of the inner states reads", "share of the questions, 0 … 1"),
     "leak": ("Answers drawn that give it away", "share of the questions, 0 … 1"),
     "accuracy_of_refit_head": ("Accuracy once the last layer is fitted again", "share of images given their label"),
@@ -49,6 +59,7 @@ _AUC = "AUC: 1 = forget set still looks trained on, 0.5 = guessing"
 _ATTACKS = {  # attack → its name, and how it is called on a chart
     "mia_loss": ("Loss attack", "loss"),
     "mia_zlib": ("Loss against compressed size (zlib)", "zlib"),
+    "mia_zlib_total": ("Loss against compressed size, both whole (zlib)", "zlib, whole"),
     "mia_min_k": ("Least likely tokens (min-k)", "min-k"),
     "mia_min_k_plus_plus": ("Least likely tokens for their place (min-k++)", "min-k++"),
     "mia_gradnorm": ("Length of the gradient", "gradient"),

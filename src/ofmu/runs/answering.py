@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ofmu.data.examples import TextExamples
+from ofmu.data.examples import Examples, TextExamples
 from ofmu.data.prompts import Prompts, encode_prompts, prompt_room
-from ofmu.data.tokens import TokenSet
+from ofmu.data.tokens import TokenSet, encode_text
 from ofmu.engine.forward import Encoded
 from ofmu.engine.processes import Processes
 from ofmu.errors import InputError
 from ofmu.evaluation.answers import AnswerFacts, answer_facts, together, with_generations
-from ofmu.evaluation.choices import score_choices
+from ofmu.evaluation.choices import ChoiceScores, score_choices
+from ofmu.evaluation.documents import LOSS, TOKENS, document_losses
 from ofmu.evaluation.generation import Generations, generate
 from ofmu.evaluation.gradient_norms import gradient_norms
-from ofmu.evaluation.multiple_choice import multiple_choice
+from ofmu.evaluation.multiple_choice import multiple_choice, permutation_accuracy
 from ofmu.evaluation.record import Record
 from ofmu.models.loaded import Loaded
 from ofmu.runs.config import Evaluate
-from ofmu.runs.inputs import LONGEST, Sets
+from ofmu.runs.inputs import LONGEST, Sets, longest
 
 Heard = dict[tuple[str, str], tuple[Prompts, Generations]]
 """(fingerprint of a model, set) → what this process asked it there, and what it said."""
@@ -47,6 +49,8 @@ class Further:
     Args:
         asked: what the models answer; None: nothing.
         choices: set → multiple-choice questions.
+        documents: set → texts without a prompt.
+        max_length: longest input in tokens, in which documents are read; None: the model's context.
         gradients_of: sets of which each example's gradient is measured, as tokens.
         batch_size: answers at a time.
         heard: keeps the answers for the base model to read; None: they are not kept.
@@ -54,6 +58,8 @@ class Further:
 
     asked: Questions | None
     choices: Mapping[str, TextExamples]
+    documents: Mapping[str, TextExamples]
+    max_length: int | None
     gradients_of: Mapping[str, TokenSet]
     batch_size: int
     heard: Heard | None = None
@@ -67,10 +73,69 @@ class Further:
             )
         for name, examples in self.choices.items():
             found[name] = chosen(found[name], examples, loaded, processes=processes, batch_size=self.batch_size)
+        for name, examples in self.documents.items():
+            context = longest(loaded, self.max_length)
+            found[name] = read_whole(
+                found[name], examples, loaded, context, processes=processes, batch_size=self.batch_size
+            )
         for name, encoded in self.gradients_of.items():
             norms = _norms(loaded, encoded, processes)
             found[name] = replace(found[name], facts={**found[name].facts, "gradnorm": norms})
         return found
+
+
+def read_whole(
+    record: Record,
+    examples: TextExamples,
+    loaded: Loaded,
+    context: int,
+    *,
+    processes: Processes,
+    batch_size: int,
+) -> Record:
+    """The record of documents with the facts ``document_nll`` and ``document_tokens``.
+
+    Documents that fit into the context have been read; only the longer ones are read again, in windows.
+
+    Args:
+        record: of the first pass, in which long documents were cut.
+        examples: with the documents among them.
+        loaded: the model, placed on the device.
+        context: longest input in tokens.
+        processes: where it runs; the ranks share the long documents and all get all facts.
+        batch_size: windows at a time.
+    """
+    measured = set(record.ids)
+    mine = tuple(each for each in examples.examples if each.prompt is None and each.id in measured)
+    if not mine:
+        return record
+    plain = replace(examples, examples=mine)
+    known = np.isin(record.ids, plain.ids)
+    read = {LOSS: record.sums("nll"), TOKENS: record.counts().astype(np.float64)}
+    facts = {name: np.where(known, np.where(np.isfinite(each), each, np.inf), np.nan) for name, each in read.items()}
+    whole = encode_text(plain, loaded.tokenizer, max_length=sys.maxsize)
+    before = dict(zip(record.ids, facts[TOKENS].tolist()))
+    long = [place for place, name in enumerate(whole.ids) if whole.counts[place] > before[name]]
+    if long:
+        again = _read_long(whole.take(long), loaded, context, processes, batch_size)
+        places = [record.ids.index(name) for name in again.ids]
+        for name, values in again.columns.items():
+            facts[name][places] = values
+    return replace(record, facts={**record.facts, **facts})
+
+
+def _read_long(documents: TokenSet, loaded: Loaded, context: int, processes: Processes, batch_size: int) -> AnswerFacts:
+    """Facts of documents in windows, each rank's share on that rank."""
+    mine = processes.share(len(documents))
+    facts = []
+    if len(mine):
+        with processes.autocast():
+            facts.append(
+                document_losses(
+                    loaded.model, documents.take(mine), context, batch_size=batch_size, device=processes.device
+                )
+            )
+    return together(processes.gathered(facts))
 
 
 def _norms(loaded: Loaded, encoded: TokenSet, processes: Processes) -> np.ndarray:
@@ -107,10 +172,15 @@ def further(config: Evaluate, sets: Sets, chosen: Mapping[str, Encoded]) -> Furt
     choices = {
         name: own for name in chosen if (own := sets.examples.get(name)) is not None and own.format == "multiple_choice"
     }
+    documents = {name: sets.examples[name] for name in chosen if _has_documents(sets.examples.get(name))}
     wanted = ("forget", "holdout") if config.gradient_norms else ()
     tokens = {name: chosen[name] for name in wanted if name in chosen}
     heard: Heard | None = {} if asked is not None and config.base is not None else None
-    return Further(asked, choices, tokens, config.batch_size, heard)  # pyright: ignore[reportArgumentType]
+    return Further(asked, choices, documents, config.max_length, tokens, config.batch_size, heard)  # pyright: ignore[reportArgumentType]
+
+
+def _has_documents(examples: Examples | None) -> bool:
+    return isinstance(examples, TextExamples) and any(each.prompt is None for each in examples.examples)
 
 
 def questions(sets: Sets, chosen: Mapping[str, Encoded], max_new_tokens: int) -> Questions:
@@ -179,10 +249,11 @@ def answered(
 
 
 def chosen(record: Record, examples: TextExamples, loaded: Loaded, *, processes: Processes, batch_size: int) -> Record:
-    """The record of multiple-choice questions with which option the model chose: ``choice_accuracy``, ``prob_gold``.
+    """The record of multiple-choice questions with which option the model chose, and in every order of the options.
 
-    A question whose log-likelihoods are not finite is not counted as an answer: its facts are infinite, so that the
-    score says so.
+    Facts are ``choice_accuracy``, ``prob_gold``, ``chosen_letter``, ``options`` and ``permutation_accuracy``. A
+    question whose log-likelihoods are not finite is not counted as an answer: its facts are infinite, so that the score
+    says so.
     """
     wanted = set(record.ids)
     rows = [each for each in examples.examples if each.id in wanted]
@@ -192,18 +263,27 @@ def chosen(record: Record, examples: TextExamples, loaded: Loaded, *, processes:
 
 
 def _decided(rows: TextExamples, loaded: Loaded, processes: Processes, batch_size: int) -> AnswerFacts:
-    with processes.autocast():
-        found = score_choices(
+    def scored(shift: int) -> ChoiceScores:
+        return score_choices(
             loaded.model,
             rows,
             loaded.tokenizer,
             max_length=loaded.context or LONGEST,
             batch_size=batch_size,
+            shift=shift,
             device=processes.device,
         )
-    sound = np.isfinite(found.log_p).all(axis=1)
-    facts = {name: np.full(len(found.ids), np.inf) for name in ("choice_accuracy", "prob_gold")}
+
+    with processes.autocast():
+        found = scored(0)
+        options = found.log_p.shape[1]
+        every = np.stack([found.log_p, *(scored(shift).log_p for shift in range(1, options))])  # (O, N, O)
+    sound = np.isfinite(every).all(axis=(0, 2))
+    names = ("choice_accuracy", "prob_gold", "chosen_letter", "permutation_accuracy")
+    facts = {name: np.full(len(found.ids), np.inf) for name in names}
     if sound.any():
         decided = multiple_choice(found.log_p[sound], found.gold[sound])
-        facts["choice_accuracy"][sound], facts["prob_gold"][sound] = decided.correct, decided.prob_gold
-    return AnswerFacts(found.ids, facts)
+        values = (decided.correct, decided.prob_gold, decided.choices)
+        for name, each in zip(names, (*values, permutation_accuracy(every[:, sound], found.gold[sound]))):
+            facts[name][sound] = each
+    return AnswerFacts(found.ids, facts | {"options": np.full(len(found.ids), float(options))})

@@ -195,13 +195,18 @@ def _named(given: Any) -> tuple[str, Any]:
     return parts[0], parts[1]
 
 
+def longest(loaded: Loaded, max_length: int | None) -> int:
+    """Longest example in tokens: the model's context, at most :data:`LONGEST`, and what the user allows."""
+    return min(loaded.context or LONGEST, max_length or LONGEST)
+
+
 def encoder(
     loaded: Loaded, max_length: int | None, transform: Transform | None = None
 ) -> Callable[[Examples], Encoded]:
     """What turns examples into batches for a model."""
     if loaded.modality == "text":
-        longest = min(loaded.context or LONGEST, max_length or LONGEST)
-        return lambda found: encode_text(cast(TextExamples, found), loaded.tokenizer, max_length=longest)
+        most = longest(loaded, max_length)
+        return lambda found: encode_text(cast(TextExamples, found), loaded.tokenizer, max_length=most)
     processor = loaded.processor
     if transform is None and processor is not None:
         transform = Normalise(processor.mean, processor.std, processor.size) if processor.plain else processor

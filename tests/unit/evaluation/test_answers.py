@@ -39,6 +39,8 @@ def test_facts_of_answers():
     assert facts.columns["rouge1_recall"].tolist() == [1, 0, 1]
     assert facts.columns["rougeL_recall"].tolist() == [1, 0, 1]
     assert facts.columns["rougeL_f1"] == pytest.approx([0.857, 0, 1], abs=5e-4)
+    assert facts.columns["rougeL_recall_unicode"] == pytest.approx([2 / 3, 0, 1])  # "cats" is no "cat" there
+    assert facts.columns["rougeL_f1_unicode"] == pytest.approx([0.571, 0, 1], abs=5e-4)
     assert facts.columns["generated_tokens"].tolist() == [len(row[0]) for row in answers.tokens]
     assert facts.columns["cut"].tolist() == [0, 1, 0]
     assert facts.columns["empty"].tolist() == [0, 1, 0]

@@ -34,7 +34,7 @@ def test_the_layout_is_that_of_the_run_directory(story):
     kinds = ("exact_memorization", "extraction_strength", "loss", "probability")
     assert names == [
         *(f"{on}_{kind}" for on in ("forget", "retain", "holdout") for kind in kinds),
-        *("mia_loss", "mia_min_k", "mia_min_k_plus_plus", "mia_zlib"),
+        *("mia_loss", "mia_min_k", "mia_min_k_plus_plus", "mia_zlib", "mia_zlib_total"),
         *("forgetting_gap", "retention_gap", "privacy_gap"),
     ]
 

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ofmu.errors import InputError
-from ofmu.evaluation.evaluate import measure
+from ofmu.evaluation.evaluate import measure, summarise
 from ofmu.evaluation.logs import Log, read_log
 from ofmu.evaluation.metric import metric
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
 from ofmu.evaluation.score import Score
+from ofmu.report.headline import tables
 
 SHORT = {"forget": "forget", "retain": "retain", "real_authors": "ra", "world_facts": "wf"}
 ROUGE = ("rouge1_recall", "rougeL_recall", "rougeL_f1")
@@ -152,6 +153,32 @@ def test_values_of_another_definition_carry_its_mode_and_all_others_ours(logs: P
     assert modes == {name: "parity:open_unlearning" if name in public else "correct" for name in names}
     log.records["forget"].to_parquet(tmp_path / "forget.parquet")
     assert Record.from_parquet(tmp_path / "forget.parquet").modes == log.records["forget"].modes
+
+
+def test_a_headline_says_which_of_its_parts_are_of_another_definition(logs: Path):
+    places = {"original": "full_forget05", "unlearned": "full_forget05", "retrained": "retain95"}
+    found = Records()
+    for role, name in places.items():
+        log = read_log(logs / f"open_unlearning_tofu/Llama-3.2-1B-Instruct__{name}.parquet")
+        for set_name, record in log.records.items():
+            found.add(role, set_name, record)
+    scores = {each["name"]: each for each in summarise(found)["scores"] if each["role"] == "unlearned"}
+    mixed = "correct + parity:open_unlearning"
+    assert {name: scores[name]["mode"] for name in ("forgetting_gap", "privacy_gap", "retention_gap")} == {
+        "forgetting_gap": mixed,
+        "privacy_gap": mixed,
+        "retention_gap": "correct",
+    }
+    parts = [part for name in ("forgetting_gap", "privacy_gap") for part in scores[name]["parts"]]
+    assert {part["name"] for part in parts if part["mode"] != "correct"} == {
+        "forget_extraction_strength",
+        "mia_min_k_plus_plus",
+    }
+    main, public = tables({"scores": list(scores.values())})
+    assert (main.mode, public.mode) == ("correct", "parity:open_unlearning")
+    gap = next(line for line in main.lines() if line.metric == "forgetting_gap")
+    assert gap.basis == "in part parity:open unlearning"
+    assert sum("(parity:open unlearning)" in said for said in gap.parts) == 1
 
 
 def test_what_a_log_does_not_know_is_not_measured(logs: Path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,6 +67,7 @@ def test_an_example_without_content_is_excluded_from_min_k(text_record):
 def test_zlib_divides_by_the_compressed_size(text_record):
     record = text_record({"a": [2.0, 4.0]}, facts={"zlib_bytes": np.array([60.0])})
     assert value("mia_zlib", record).tolist() == [0.05]
+    assert value("mia_zlib_total", record) == pytest.approx([6 / (math.log(2) * 8 * 60)])  # whole over whole
 
 
 @pytest.fixture
