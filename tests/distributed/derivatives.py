@@ -11,7 +11,9 @@ from torch import Tensor
 
 from distributed.rounds import plain
 from ofmu.core import Penalty, Phi, Problem, Secant, Vector, inner, outer
+from ofmu.core.derivatives import make
 from ofmu.engine.processes import Processes, processes
+from ofmu.errors import InputError
 from ofmu.losses import nll
 from ofmu.models import sharding
 from tasks import make_task
@@ -39,12 +41,26 @@ def gradients(ranks: Processes) -> dict[str, dict[str, Tensor]]:
     return {name: {n: x.detach().clone() for n, x in sharding.gather(dict(v)).items()} for name, v in found.items()}
 
 
+def refusals(ranks: Processes) -> dict[str, str]:
+    """What the back-ends that need whole parameters say of these; empty where one takes them."""
+    task = make_task(plain(), ranks, modality="image")
+    found = {}
+    for name in ("exact", "gauss_newton"):
+        try:
+            make(name, task.parameters)
+            found[name] = ""
+        except InputError as error:
+            found[name] = str(error)
+    return found
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     for parallel in ("fsdp", "ddp"):
         with processes(device="cpu", precision="fp32", parallel=parallel) as ranks:
             assert ranks.world == 2, "the processes do not know of each other"
             torch.save(gradients(ranks), folder / f"{parallel} {ranks.rank}.pt")
+            torch.save(refusals(ranks), folder / f"{parallel} refused {ranks.rank}.pt")
 
 
 if __name__ == "__main__":

@@ -42,3 +42,13 @@ def test_derivatives_agree_with_one_process(two_ranks: Path) -> None:
             assert size > 0
             assert apart < BARS[name] * size, (parallel, name)
             assert all(torch.equal(first[name][n], second[name][n]) for n in true)
+
+
+def test_back_ends_that_need_whole_parameters_refuse_sharded_ones_and_name_one_that_works(two_ranks: Path) -> None:
+    for rank in (0, 1):
+        sharded, copied = (torch.load(two_ranks / f"{parallel} refused {rank}.pt") for parallel in ("fsdp", "ddp"))
+        assert set(sharded) == {"exact", "gauss_newton"}
+        for name, said in sharded.items():
+            assert f"derivatives '{name}' cannot see through sharded parameters" in said
+            assert "finite_difference" in said
+        assert not any(copied.values())

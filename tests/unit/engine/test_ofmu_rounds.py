@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from ofmu.core import Problem, SolveOptions, solve
+from ofmu.core import Problem, SolveOptions, Vector, solve
 from ofmu.engine.objective import Objective
 from ofmu.engine.processes import Processes, processes
 from ofmu.methods.ofmu import OFMU
+from reference.algorithm import flat_of, on_flat
+from reference.dense import gradient, nabla_phi
 from smooth import smooth
 from tasks import make_task, sets
 
@@ -113,3 +115,40 @@ def test_every_form_runs_as_in_solve(form: str, ranks: Processes) -> None:
             torch.testing.assert_close(value, parameters[name], rtol=1e-8, atol=1e-10)
     way = max(float((p - q).detach().abs().max()) for p, q in zip(model.parameters(), start.parameters(), strict=True))
     assert way > 1e-2
+
+
+def test_under_adam_the_secant_is_the_curvature_along_the_step_that_was_taken(
+    ranks: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(23): y = ∇²Φ Δθ/η_in with Adam's Δθ, against naive differentiation of Φ; it is not ∇²Φ w."""
+    options: dict[str, Any] = {"beta": 0.3, "rho": 0.2, "rho_growth": 1.0, "lambda_eff": 0.5, "inner_steps": 1}
+    options |= {"penalty_derivatives": "secant", "optimiser": "adamw", "objective": Objective(name="nll")}
+    method, rate = OFMU(preset="paper", **options), 1e-4
+    model = smooth()
+    task = make_task(model, ranks, modality="image", method=method, batch_size=9, part_size=9)
+    task.pace.now = lambda: rate  # pyright: ignore[reportAttributeAccessIssue]
+    process = method.start(task)
+    optimiser = process._optimiser  # pyright: ignore[reportAttributeAccessIssue]
+    seen: dict[str, torch.Tensor] = {}
+    descend = optimiser.descend
+
+    def watched(direction: Vector, lr: float) -> None:
+        seen["theta"], seen["direction"] = flat_of(model), torch.cat([x.flatten() for x in direction.values()])
+        descend(direction, lr)
+
+    monkeypatch.setattr(optimiser, "descend", watched)
+    start = flat_of(model)
+    process.step()
+
+    batches = [found.batch(range(len(found))) for found in (sets("image")["forget"], sets("image")["retain"])]
+    forget, retain = (on_flat(smooth(), batch.pixel_values, batch.labels) for batch in batches)
+    y = (seen["direction"] - gradient(retain, seen["theta"])) / (2 * 0.2)
+
+    def curvature(along: torch.Tensor) -> torch.Tensor:
+        return gradient(lambda t: nabla_phi(forget, retain, "cosine", 0.3, t) @ along, start)
+
+    moved = (seen["theta"] - start) / (rate * 0.5)
+    w = nabla_phi(forget, retain, "cosine", 0.3, start.clone().requires_grad_()).detach()
+    assert float((y - curvature(moved)).norm()) < 0.01 * float(y.norm())
+    turned = curvature(w) @ y / (curvature(w).norm() * y.norm())
+    assert float(turned) < 0.95
