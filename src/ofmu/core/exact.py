@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ofmu.core.backend import Derivatives, scalar
@@ -21,10 +22,11 @@ from ofmu.errors import InputError
 _BLOCKED = (
     re.compile(r"derivative for '?(?:aten::)?(?P<op>\S+?)'? is not implemented"),
     re.compile(r"(?P<op>torch\.compile) .*does not (?:currently )?support double backward"),
-    re.compile(r"differentiate twice a function that was marked with @(?P<op>once_differentiable)"),
-    re.compile(r"(?P<op>Checkpointing) is not compatible with"),
 )
 """What torch says when an operation cannot be differentiated again, and where it names it."""
+
+_DECORATOR: Final = once_differentiable.__code__.co_filename
+"""Where the code of a backward pass that it has wrapped lies."""
 
 
 @final
@@ -52,7 +54,9 @@ class Exact(Derivatives):
         total: Vector | None = None
         with self._twice_differentiable():
             for part in parts(loss):
-                gradient = self._backward([scalar(part())], None, again)
+                value = scalar(part())
+                _check_graph(value, again)
+                gradient = self._backward([value], None, again)
                 total = gradient if total is None else total + gradient
         return Vector.zeros_like(self.parameters) if total is None else total
 
@@ -134,11 +138,41 @@ class Exact(Derivatives):
             yield
 
 
+def _check_graph(value: Tensor, again: bool) -> None:
+    """Raise where ``torch.autograd.grad`` would leave out a part of the graph without a word.
+
+    It visits only what leads to the parameters. A reentrant checkpoint hides those inside it, and a function whose
+    backward pass is marked @once_differentiable hides what its gradient depends on: its complaint is a node that is
+    never reached.
+    """
+    seen: set[Any] = set()
+    waiting = [value.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() == "CheckpointFunctionBackward":
+            raise _blocked_by("Checkpointing")
+        if again and _is_once_differentiable(node):
+            raise _blocked_by(node.name().removesuffix("Backward"))
+        waiting += [following for following, _ in node.next_functions]
+
+
+def _is_once_differentiable(node: Any) -> bool:
+    """Whether the node is of a function written in Python whose backward pass torch's decorator has wrapped."""
+    backward = getattr(getattr(node, "_forward_cls", None), "backward", None)
+    code = getattr(backward, "__code__", None)
+    return hasattr(backward, "__wrapped__") and code is not None and code.co_filename == _DECORATOR
+
+
+def _blocked_by(operation: str) -> InputError:
+    return InputError(
+        f"derivatives 'exact' need operations that can be differentiated twice, and '{operation}' cannot: "
+        "use derivatives 'finite_difference', or a model without this operation"
+    )
+
+
 def _explained(error: RuntimeError) -> Exception:
-    for pattern in _BLOCKED:
-        if found := pattern.search(str(error)):
-            return InputError(
-                f"derivatives 'exact' need operations that can be differentiated twice, and '{found['op']}' cannot: "
-                "use derivatives 'finite_difference', or a model without this operation"
-            )
-    return error
+    found = next((found for pattern in _BLOCKED if (found := pattern.search(str(error)))), None)
+    return error if found is None else _blocked_by(found["op"])

@@ -148,17 +148,29 @@ def test_remembered_steps_make_a_resumed_run_the_same_bytes() -> None:
 
 @pytest.mark.parametrize(
     "norm",
-    [nn.LayerNorm(6), nn.BatchNorm1d(6, track_running_stats=False), nn.InstanceNorm1d(6)],
-    ids=["layer", "batch", "instance"],
+    [
+        nn.LayerNorm(6),
+        nn.BatchNorm1d(6, track_running_stats=False),
+        nn.InstanceNorm1d(6),
+        nn.GroupNorm(2, 6),
+        nn.RMSNorm(6),
+        nn.GELU(),
+        nn.SiLU(),
+        nn.Softmax(-1),
+        nn.Softplus(),
+    ],
+    ids=lambda norm: norm.__class__.__name__,
 )
-def test_third_derivatives_of_normalisation_are_right(norm: nn.Module) -> None:
-    """torch's fused kernels get them silently wrong; differences of second derivatives do not."""
+def test_third_derivatives_of_layers_are_right(norm: nn.Module) -> None:
+    """torch's fused layer, batch and instance norm get them silently wrong; differences of second ones do not."""
     torch.manual_seed(0)
     x = torch.randn(5, 4, 6, dtype=torch.float64)
     layer, norm = nn.Linear(6, 6).double(), norm.double()
 
     def loss(rows: slice) -> Tensor:
-        h = norm(layer(x[rows]).transpose(1, 2).contiguous() if norm.__class__ != nn.LayerNorm else layer(x[rows]))
+        h = layer(x[rows])
+        by_channel = isinstance(norm, (nn.BatchNorm1d, nn.InstanceNorm1d, nn.GroupNorm))
+        h = norm(h.transpose(1, 2).contiguous() if by_channel else h)
         return (h.sin() * torch.linspace(1, 2, h.numel(), dtype=torch.float64).view_as(h)).sum()
 
     problem = Problem.of(layer, lambda: loss(slice(0, 2)), lambda: loss(slice(2, 5)))
@@ -186,6 +198,94 @@ def test_attention_is_switched_to_a_kernel_that_can_be_differentiated_twice() ->
     problem = Problem.of(mix, loss, lambda: mix(x).square().sum())
     exact, fd = (outer(problem, Phi(beta=0.3), d, Penalty(rho=0.01)) for d in ("exact", "finite_difference"))
     assert float((exact.gradient - fd.gradient).norm() / exact.gradient.norm()) < 0.05
+
+
+def test_t19_fused_attention_cannot_be_differentiated_twice_and_exact_derivatives_take_it_apart() -> None:
+    """Against attention written out; without the switch torch refuses, or this test would show nothing."""
+    torch.manual_seed(0)
+    mix = nn.Linear(8, 24).double()
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+
+    def parts() -> tuple[Tensor, ...]:
+        return tuple(mix(x).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4))
+
+    def fused() -> Tensor:
+        return nn.functional.scaled_dot_product_attention(*parts(), is_causal=True).square().sum()
+
+    def written_out() -> Tensor:
+        q, k, v = parts()
+        scores = (q @ k.mT / 2).masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
+        return (scores.softmax(-1) @ v).square().sum()
+
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.FLASH_ATTENTION):
+        (g,) = torch.autograd.grad(fused(), mix.weight, create_graph=True)
+        with pytest.raises(RuntimeError, match="is not implemented"):
+            torch.autograd.grad(g.square().sum(), mix.weight)
+    retain = lambda: mix(x).cos().sum()  # noqa: E731
+    found, true = (
+        outer(Problem.of(mix, forget, retain), Phi(beta=0.3), "exact", Penalty(rho=0.01)).gradient
+        for forget in (fused, written_out)
+    )
+    assert float((found - true).norm() / true.norm()) < 1e-10
+
+
+def blocked(kind: str) -> nn.Module:
+    """A layer that torch cannot differentiate twice."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(3, 3, dtype=torch.float64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x @ self.weight).tanh()
+
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x: Tensor) -> Tensor:  # pyright: ignore
+            return 2 * x
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, grad: Tensor) -> Tensor:  # pyright: ignore
+            return 2 * grad
+
+    layer = Layer()
+    inside = layer.forward
+    if kind == "Once":
+        layer.forward = lambda x: Once.apply(inside(x))  # pyright: ignore
+    elif kind == "torch.compile":
+        layer.forward = torch.compile(inside, backend="aot_eager")
+    else:
+        reentrant = kind == "Checkpointing"
+        layer.forward = lambda x: torch.utils.checkpoint.checkpoint(inside, x, use_reentrant=reentrant)
+    return layer
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within torch's own compiler
+@pytest.mark.parametrize("kind", ["Once", "torch.compile", "Checkpointing"])
+def test_what_blocks_exact_derivatives_is_named_whatever_it_is(kind: str) -> None:
+    torch.manual_seed(0)
+    layer = blocked(kind)
+    x = torch.randn(5, 3, dtype=torch.float64, requires_grad=kind == "Checkpointing")
+    problem = Problem.of(layer, lambda: layer(x).square().sum(), lambda: layer(x).exp().sum())
+    with pytest.raises(InputError, match=f"'{kind}' cannot: use derivatives 'finite_difference'"):
+        outer(problem, Phi(beta=0.3), "exact", Penalty(rho=0.1))
+    outer(problem, Phi(beta=0.3), "finite_difference", Penalty(rho=0.1))
+
+
+def test_checkpointing_that_is_not_reentrant_is_exact() -> None:
+    torch.manual_seed(0)
+    layer = blocked("not reentrant")
+    plain = layer.__class__.forward
+    x = torch.randn(5, 3, dtype=torch.float64)
+
+    def gradient(of: Callable[[Tensor], Tensor]) -> Vector:
+        problem = Problem.of(layer, lambda: of(x).square().sum(), lambda: of(x).exp().sum())
+        return outer(problem, Phi(beta=0.3), "exact", Penalty(rho=0.1)).gradient
+
+    found, true = gradient(layer), gradient(lambda x: plain(layer, x))
+    assert float((found - true).norm() / true.norm()) < 1e-12
 
 
 def test_what_blocks_exact_derivatives_is_named() -> None:
