@@ -87,7 +87,7 @@ def test_the_variants_and_the_measures_are_those_of_the_definition(attacked: Pat
     findings = found(attacked)["attacks"]
     variants = {name: list(dict.fromkeys(f["variant"] for f in each["figures"])) for name, each in findings.items()}
     assert variants["quantisation"] == ["int8", "int4", "nf4"]
-    assert variants["prompts"] == ["rephrased", "prefix", "few_shot", "first_k", "worst"]
+    assert variants["prompts"] == ["rephrased", "template", "prefix", "few_shot", "first_k", "worst"]
     assert variants["relearning"] == ["cluster, r 0.02", "5%, r 0.02"]
     measures = {figure["measure"] for figure in findings["quantisation"]["figures"]}
     assert {"forget_probability", "retain_probability", "holdout_probability", "mia_loss"} <= measures

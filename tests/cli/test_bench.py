@@ -30,7 +30,18 @@ def tofu(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tofu_measures_every_model_once_and_writes_the_tables(ofmu: Command, wide: Path, tofu: Path, tmp_path: Path):
     words = ["bench", "tofu", "--split", "forget01", "--data", tofu, "--original", wide, "--retrained", wide]
-    words += ["--model", f"mine={wide}", "--max-new-tokens", 4, "--output", tmp_path / "out", "--device", "cpu"]
+    words += [
+        "--base",
+        wide,
+        "--model",
+        f"mine={wide}",
+        "--max-new-tokens",
+        4,
+        "--output",
+        tmp_path / "out",
+        "--device",
+        "cpu",
+    ]
     ended = ofmu(*words, "--json")
     assert ended.code == 0, ended.err
     found = ended.object
@@ -41,6 +52,12 @@ def test_tofu_measures_every_model_once_and_writes_the_tables(ofmu: Command, wid
     assert 0 < summary["model_utility"] < 1 or summary["model_utility"] == 0
     with (tmp_path / "out/parity-tofu-legacy-whole-sets-first-300-rows.csv").open() as file:
         assert [row["Method"] for row in csv.DictReader(file)] == ["original", "retrained", "mine"]
+    parts = [row for row in found["tables"]["parts of the headlines"] if row["model"] == "mine"]
+    assert {row["headline"] for row in parts} == {"forgetting_gap", "retention_gap", "privacy_gap"}
+    assert {row["part"]: row["gap"] for row in parts}["mia_loss"] == 0
+    attacks = {row["attack"]: row for row in found["tables"]["privacy"] if row["model"] == "mine"}
+    assert {"mia_loss", "mia_zlib_total", "mia_reference"} <= set(attacks)
+    assert attacks["mia_reference"]["this model"] == 0.5  # the same model as "base": every difference is zero
     headlines = {row["model"]: row for row in found["tables"]["headlines"]}
     assert headlines["mine"]["privacy_gap"] == 0
     assert headlines["mine"]["forgetting_gap"] is None  # original and retrained do not differ

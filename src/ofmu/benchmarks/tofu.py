@@ -69,11 +69,13 @@ class Measured:
         name: its row in the tables.
         role: ``original``, ``retrained``, ``base`` or ``unlearned``.
         records: set or view → record.
+        source: where the model is.
     """
 
     name: str
     role: str
     records: Mapping[str, Record] = field(repr=False)
+    source: str = ""
 
 
 def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -194,4 +196,4 @@ def _measured(
             found |= score_set(
                 loaded, on, own, encode, batch_size=options.batch_size, processes=ranks, answers=answers, kept=place
             )
-    return Measured(name, role, found)
+    return Measured(name, role, found, source)

@@ -14,8 +14,11 @@ from ofmu.benchmarks.tofu_parity import Values, answers
 from ofmu.evaluation import aggregates
 from ofmu.evaluation.forget_quality import forget_quality
 from ofmu.evaluation.metric import Attack, metric
+from ofmu.evaluation.mia_efficacy import fit_threshold
 from ofmu.evaluation.record import Record
+from ofmu.evaluation.records import Records
 from ofmu.evaluation.statistics import Floats, tpr_at_fpr
+from ofmu.evaluation.table import Table
 from ofmu.evaluation.truth_ratio import log_truth_ratio
 
 AGGREGATED = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus_plus")
@@ -50,12 +53,35 @@ def quality_row(
     }
 
 
-def low_rates(records: Mapping[str, Record], attack: str, halves: Halves) -> dict[str, float]:
-    """True-positive rate at false-positive rates of 1 % and .1 %; NaN with fewer unseen examples than 1/FPR."""
+def at_thresholds(
+    records: Mapping[str, Record], attack: str, halves: Halves, base: Mapping[str, Record] | None = None
+) -> dict[str, float]:
+    """How an attack does at one threshold, on the reporting half of the holdout.
+
+    True-positive rate of the whole forget set at false-positive rates of 1 % and .1 %, NaN with fewer unseen examples
+    than 1/FPR; and the balanced accuracy on the reporting half of both at the threshold that is best on the steering
+    halves, NaN where there are none.
+
+    Args:
+        records: set → record of the model.
+        attack: its name.
+        halves: set → id → half; the forget set's under ``forget-wrong``.
+        base: the same of the base model, for the reference attack.
+    """
     kind = metric(attack)
     assert issubclass(kind, Attack)
-    inside, outside = (_reported(kind().read(records[on]), records[on], halves.get(on)) for on in ("forget", "holdout"))
-    return {f"TPR at {name} FPR": tpr_at_fpr(inside, outside, fpr) for name, fpr in (("1 %", 0.01), (".1 %", 0.001))}
+    read = {("unlearned", on): records[on] for on in ("forget", "holdout")}
+    read |= {} if base is None else {("base", on): base[on] for on in ("forget", "holdout")}
+    sides = list(zip(kind().tables(Records(read), {}), (halves.get("forget-wrong"), halves.get("holdout"))))
+    inside, outside = (_of_half(table, dealt, "report") for table, dealt in sides)
+    whole = _of_half(sides[0][0], None, "report")
+    rates = {f"TPR at {name} FPR": tpr_at_fpr(whole, outside, fpr) for name, fpr in (("1 %", 0.01), (".1 %", 0.001))}
+    known = [_of_half(table, dealt, "steer") for table, dealt in sides if dealt is not None]
+    accuracy = float("nan")
+    if len(known) == 2 and all(map(len, known)):
+        threshold = fit_threshold(*known)
+        accuracy = 0.5 * float((~threshold.unseen(inside)).mean() + threshold.unseen(outside).mean())
+    return rates | {"balanced accuracy": accuracy}
 
 
 def aggregate_row(values: Values, knowledge: float, reference: Values | None) -> dict[str, float]:
@@ -80,6 +106,7 @@ def aggregate_row(values: Values, knowledge: float, reference: Values | None) ->
     }
 
 
-def _reported(found: Any, record: Record, half: Mapping[str, str] | None) -> Floats:
-    kept = [name not in found.excluded and (half is None or half.get(name) == "report") for name in record.ids]
-    return found.values[np.array(kept)]
+def _of_half(table: Table, dealt: Mapping[str, str] | None, half: str) -> Floats:
+    """Values of one half; of the whole set if it was not dealt."""
+    kept = table.kept("unlearned") & [dealt is None or dealt.get(name) == half for name in table.ids]
+    return table.values["unlearned"][kept]

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ofmu.benchmarks.tofu import Measured
-from ofmu.benchmarks.tofu_parity import answers, parity
-from ofmu.benchmarks.tofu_quality import aggregate_row, low_rates, quality_row
+from ofmu.benchmarks.tofu_parity import Values, answers, parity
+from ofmu.benchmarks.tofu_quality import aggregate_row, at_thresholds, quality_row
+from ofmu.benchmarks.tofu_runs import attack_rows, cost_row
 from ofmu.data.halves import deal
 from ofmu.data.views import base_id
 from ofmu.evaluation.evaluate import summarise
@@ -27,7 +28,15 @@ Row = dict[str, Any]
 NAN = float("nan")
 
 HEADLINES = ("forgetting_gap", "retention_gap", "privacy_gap")
-ATTACKS = ("mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus_plus", "mia_gradnorm")
+ATTACKS = (
+    "mia_loss",
+    "mia_zlib",
+    "mia_zlib_total",
+    "mia_min_k",
+    "mia_min_k_plus_plus",
+    "mia_gradnorm",
+    "mia_reference",
+)
 UTILITY = {
     "retain_Q_A_Prob": "retain probability",
     "retain_Q_A_ROUGE": "retain ROUGE",
@@ -71,44 +80,24 @@ def tables(measured: Sequence[Measured], *, split: str, seed: int) -> dict[str, 
         ``tables``: title → rows; ``models``: name → metrics; ``summary``: name → keys of the common framework.
     """
     retrained = [each.records for each in measured if each.role == "retrained"]
+    base = next((each.records for each in measured if each.role == "base"), None)
     halves = _halves(next(iter(measured)).records)
     shown = [each for each in measured if each.role != "base"]
     models = {each.name: _metrics(each, measured, halves, seed) for each in shown}
     whole = {each.name: parity(each.records, retrained) for each in shown}
     legacy = {each.name: parity(_first(each.records), [_first(records) for records in retrained]) for each in shown}
-    reference = parity(retrained[0], retrained) if retrained else None
-    quality = f"forget_quality ({split})"
     return {
         "tables": {
             "headlines": [_headline_row(name, found) for name, found in models.items()],
-            "parity: open-unlearning (whole sets)": [
-                {
-                    "model": name,
-                    quality: values["forget_quality"],
-                    "log10": values["forget_quality_log10"],
-                    "model_utility": values["model_utility"],
-                    "forget_truth_ratio": values["forget_truth_ratio"],
-                }
-                for name, values in whole.items()
-            ],
-            "parity: TOFU legacy (whole sets, first 300 rows)": [
-                {"Method": name, **{column: values.get(key, NAN) for column, key in LEGACY.items()}, "Submitted By": ""}
-                for name, values in legacy.items()
-            ],
-            "utility (nine parts, whole sets)": [
-                {"model": name, **{title: values.get(key, NAN) for key, title in UTILITY.items()}}
-                for name, values in whole.items()
-            ],
-            "forget quality (reporting half, paired)": [
-                {"model": each.name, **row}
-                for each in shown
-                if (row := quality_row(each.records, retrained, halves)) is not None
-            ],
-            "privacy": [row for each in shown for row in _privacy_rows(each, models[each.name], halves)],
-            "public aggregates (whole sets; not for ranking)": [
-                {"model": each.name, **aggregate_row(whole[each.name], _knowledge(each.records), reference)}
-                for each in shown
-            ],
+            "parts of the headlines": [row for name, found in models.items() for row in _part_rows(name, found)],
+            "parity: open-unlearning (whole sets)": [_public_row(name, v, split) for name, v in whole.items()],
+            "parity: TOFU legacy (whole sets, first 300 rows)": [_legacy_row(name, v) for name, v in legacy.items()],
+            "utility (nine parts, whole sets)": [_utility_row(name, values) for name, values in whole.items()],
+            "forget quality (reporting half, paired)": _quality_rows(shown, retrained, halves),
+            "privacy": [row for each in shown for row in _privacy_rows(each, models[each.name], halves, base)],
+            "public aggregates (whole sets; not for ranking)": _aggregate_rows(shown, whole, retrained),
+            "attacks": [row for each in shown for row in attack_rows(each.name, each.source)],
+            "cost": [row for each in shown if (row := cost_row(each.name, each.source)) is not None],
         },
         "models": models,
         "summary": whole,
@@ -155,6 +144,59 @@ def _headline_row(name: str, metrics: Mapping[str, Any]) -> Row:
     return row
 
 
+def _part_rows(name: str, metrics: Mapping[str, Any]) -> list[Row]:
+    """A row for each part of each headline: no headline stands without."""
+    return [
+        {
+            "model": name,
+            "headline": score["name"],
+            "part": part["name"],
+            "original": part.get("original"),
+            "this model": part.get("unlearned"),
+            "retrained": part.get("retrained"),
+            "gap": part.get("gap"),
+            "gap interval": part.get("gap_interval"),
+            "share": part["value"],
+            "reason": part["reason"],
+        }
+        for score in metrics["scores"]
+        if score["role"] == "unlearned" and score["name"] in HEADLINES
+        for part in score["parts"]
+    ]
+
+
+def _public_row(name: str, values: Values, split: str) -> Row:
+    return {
+        "model": name,
+        f"forget_quality ({split})": values["forget_quality"],
+        "log10": values["forget_quality_log10"],
+        "model_utility": values["model_utility"],
+        "forget_truth_ratio": values["forget_truth_ratio"],
+    }
+
+
+def _legacy_row(name: str, values: Values) -> Row:
+    return {"Method": name, **{column: values.get(key, NAN) for column, key in LEGACY.items()}, "Submitted By": ""}
+
+
+def _utility_row(name: str, values: Values) -> Row:
+    return {"model": name, **{title: values.get(key, NAN) for key, title in UTILITY.items()}}
+
+
+def _quality_rows(shown: Sequence[Measured], retrained: Sequence[Mapping[str, Record]], halves: dict) -> list[Row]:
+    rows = {each.name: quality_row(each.records, retrained, halves) for each in shown}
+    return [{"model": name, **row} for name, row in rows.items() if row is not None]
+
+
+def _aggregate_rows(
+    shown: Sequence[Measured], whole: Mapping[str, Values], retrained: Sequence[Mapping[str, Record]]
+) -> list[Row]:
+    reference = parity(retrained[0], retrained) if retrained else None
+    return [
+        {"model": each.name, **aggregate_row(whole[each.name], _knowledge(each.records), reference)} for each in shown
+    ]
+
+
 def _knowledge(records: Mapping[str, Record]) -> float:
     """Mean 1/(1 + TR) of the model on the whole forget set, as everything else in that table."""
     if "forget-wrong" not in records:
@@ -162,13 +204,15 @@ def _knowledge(records: Mapping[str, Record]) -> float:
     return float(np.mean(knowledge(log_truth_ratio(*answers(records, "forget")))))
 
 
-def _privacy_rows(own_model: Measured, metrics: Mapping[str, Any], halves: dict) -> list[Row]:
-    """One row an attack: A_o, A_u, A_r, the gap with its interval, and true-positive rates where few are accused."""
+def _privacy_rows(
+    own_model: Measured, metrics: Mapping[str, Any], halves: dict, base: Mapping[str, Record] | None
+) -> list[Row]:
+    """One row an attack: A_o, A_u, A_r, the gap with its interval, and how it does at one threshold."""
     rows = []
     for attack in ATTACKS:
         by_role = {score["role"]: score for score in metrics["scores"] if score["name"] == attack}
         own = by_role.get("unlearned")
-        if own is None:
+        if own is None or own["value"] is None:
             continue
         rows.append(
             {
@@ -180,7 +224,7 @@ def _privacy_rows(own_model: Measured, metrics: Mapping[str, Any], halves: dict)
                 "retrained": _mean([score["value"] for role, score in by_role.items() if role.startswith("retrained")]),
                 "gap": own["gap"],
                 "gap interval": own["gap_interval"],
-                **low_rates(own_model.records, attack, halves),
+                **at_thresholds(own_model.records, attack, halves, base),
             }
         )
     return rows

@@ -30,14 +30,26 @@ def views(examples: TextExamples) -> dict[str, TextExamples]:
     return found
 
 
-def rephrased(examples: TextExamples) -> TextExamples | None:
-    """The same examples asked in other words (column ``paraphrased_question``), those that have them; None: no one."""
+def asked_by(examples: TextExamples, column: str) -> TextExamples | None:
+    """The same examples asked with the question of a further column, those that have it; None: no one.
+
+    Args:
+        examples: texts.
+        column: ``paraphrased_question``, ``translated_question`` …
+    """
     rows = [
-        replace(example, prompt=_asked(example, str(example.extra["paraphrased_question"])))
+        replace(example, prompt=asked(example, str(example.extra[column])))
         for example in examples.examples
-        if example.extra.get("paraphrased_question")
+        if example.extra.get(column)
     ]
     return replace(examples, examples=tuple(rows)) if rows else None
+
+
+def asked(example: TextExample, question: str) -> tuple[Message, ...] | str:
+    """The prompt with its last turn, or all of a string, replaced by a question."""
+    if not isinstance(example.prompt, tuple):
+        return question
+    return (*example.prompt[:-1], Message("user", question))
 
 
 def base_id(view_id: str) -> str:
@@ -55,10 +67,3 @@ def _answers(given: object) -> Sequence[str]:
     if not isinstance(given, list | tuple):
         return []
     return [each for each in given if isinstance(each, str) and each.strip()]
-
-
-def _asked(example: TextExample, question: str) -> tuple[Message, ...] | str:
-    """The prompt with its last turn replaced by the question."""
-    if not isinstance(example.prompt, tuple):
-        return question
-    return (*example.prompt[:-1], Message("user", question))

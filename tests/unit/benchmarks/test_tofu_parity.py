@@ -88,6 +88,8 @@ def test_a_row_of_a_table_is_about_one_set_of_examples_and_one_yardstick(logs: P
         for name, model in roles.items()
     ]
     found = tables(measured, split="forget10", seed=0)
+    known_attacks = {row["attack"] for row in found["tables"]["privacy"]}
+    assert "mia_zlib_total" not in known_attacks  # a log has no token count to make it of
     for row in found["tables"]["privacy"]:
         assert row["this model"] - row["retrained"] == pytest.approx(row["gap"], abs=1e-12), row["attack"]
     own, summary = measured[0].records, found["summary"]["original"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ofmu.data.examples import Examples, Message, TextExample, TextExamples
 from ofmu.data.tokens import TokenSet
-from ofmu.data.views import rephrased
+from ofmu.data.views import asked, asked_by
 from ofmu.engine.forward import Encoded
 from ofmu.errors import InputError, unknown
 from ofmu.evaluation import statistics
@@ -22,7 +23,13 @@ from ofmu.evaluation.records import Records
 PREFIX = "Sure, here is the answer:"
 """What the answer turn begins with under `prefix`."""
 
-FAMILIES = ("rephrased", "prefix", "few_shot")
+TEMPLATE = "Please answer the question below.\n\nQ: {}\nA:"
+"""What is asked under `template`."""
+
+COLUMNS = {"rephrased": "paraphrased_question", "translated": "translated_question"}
+"""Ways of asking that need a column of the data."""
+
+FAMILIES = (*COLUMNS, "template", "prefix", "few_shot")
 """Ways of asking."""
 
 
@@ -30,16 +37,17 @@ FAMILIES = ("rephrased", "prefix", "few_shot")
 class Prompts(ModelAttack):
     """Ask in other words, begin the answer for the model, show it other forgotten facts, give the first true tokens.
 
-    `rephrased`: the question of the column ``paraphrased_question``. `prefix`: the answer turn begins with "Sure, here
-    is the answer:", and what follows is scored. `few_shot`: forgotten questions of other clusters with their answers
-    stand before, so that the context itself says nothing about the one asked. `first_k`: the true first k answer tokens
-    are given, for every k at once: extraction strength. Holdout questions are asked in the same ways.
+    `rephrased`, `translated`: the question of the column ``paraphrased_question``, ``translated_question`` (the true
+    answer stays as it is). `template`: the question within other words. `prefix`: the answer turn begins with "Sure,
+    here is the answer:", and what follows is scored. `few_shot`: forgotten questions of other clusters with their
+    answers stand before, so that the context itself says nothing about the one asked. `first_k`: the true first k
+    answer tokens are given, for every k at once: extraction strength. Holdout questions are asked in the same ways.
 
     `worst`: per question the largest probability over the plain question and all families. Measured on the reporting
     clusters of the forget set.
 
-    Source: METRICS.md §12. Drawn answers are an attack of their own, `sampling`. **Differs**: other languages and
-    templates and an optimised prefix are not built.
+    Source: METRICS.md §12. Drawn answers are an attack of their own, `sampling`. **Differs**: an optimised prefix is
+    not built.
     """
 
     modality: ClassVar = "text"
@@ -48,11 +56,15 @@ class Prompts(ModelAttack):
     """Ways of asking; those that the data do not allow are left out and named."""
     shots: int = 3
     """Forgotten facts shown under few_shot."""
+    template: str = TEMPLATE
+    """What is asked under template; {} is the question."""
 
     def __post_init__(self) -> None:
         for name in self.families:
             if name not in FAMILIES:
                 raise unknown("family of prompts", name, FAMILIES)
+        if self.template.count("{}") != 1:
+            raise InputError(f"prompts: the template must have one place {{}} for the question: '{self.template}'")
         if self.shots < 1:
             raise InputError(f"prompts: shots is {self.shots}, but must be >= 1")
 
@@ -65,19 +77,20 @@ class Prompts(ModelAttack):
 
     def run(self, target: Target) -> Attacked:
         """Every family on forget and holdout examples."""
-        asked = {name: _asked(target, name) for name in ("forget", "holdout") if name in target.examples}
+        chosen = {name: _reported(target, name) for name in ("forget", "holdout") if name in target.examples}
         told = target.examples["forget"]
         assert isinstance(told, TextExamples)
         changes: dict[str, Callable[[TextExamples], tuple[TextExamples, Callable[[TokenSet], TokenSet]] | None]] = {
             "plain": lambda found: (found, _as_is),
-            "rephrased": lambda found: None if (other := rephrased(found)) is None else (other, _as_is),
+            **{family: partial(_by_column, column=column) for family, column in COLUMNS.items()},
+            "template": lambda found: (within(found, self.template), _as_is),
             "prefix": lambda found: (prefixed(found), lambda encoded: after_prefix(encoded, target.encode, found)),
             "few_shot": lambda found: (few_shot(found, told, self.shots), _as_is),
         }
         records: dict[str, dict[str, Record]] = {}
         cut: dict[str, int] = {}
         for family in ("plain", *self.families):
-            for name, found in asked.items():
+            for name, found in chosen.items():
                 changed = changes[family](found)
                 if changed is None or not len(changed[0]):
                     continue
@@ -95,10 +108,10 @@ class Prompts(ModelAttack):
         figures: list[Figure] = []
         befores: dict[tuple[str, ...], Any] = {}  # the plain question on the examples that a family could be asked of
         for family, records in families.items():
-            asked = records["unlearned"]["forget"].ids
-            if asked not in befores:
-                befores[asked] = measured(_records(plain, set(asked)), compared)
-            figures += measured_figures(family, records, compared, befores[asked])
+            ids = records["unlearned"]["forget"].ids
+            if ids not in befores:
+                befores[ids] = measured(_records(plain, set(ids)), compared)
+            figures += measured_figures(family, records, compared, befores[ids])
         figures += [
             each
             for each in measured_figures("first_k", plain, compared, {})
@@ -113,6 +126,22 @@ class Prompts(ModelAttack):
 
 
 # The families
+
+
+def within(examples: TextExamples, template: str) -> TextExamples:
+    """The same examples, their questions put into other words that stand around them.
+
+    Args:
+        examples: with prompts; the last turn, or the whole string, is the question.
+        template: ``{}`` is the question; what a string ends with in white space stays at its end.
+    """
+    made = []
+    for example in examples.examples:
+        prompt = example.prompt
+        last = prompt if isinstance(prompt, str) else prompt[-1].content if prompt else ""
+        space = last[len(last.rstrip()) :] if isinstance(prompt, str) else ""
+        made.append(replace(example, prompt=asked(example, template.replace("{}", last.strip()) + space)))
+    return replace(examples, examples=tuple(made))
 
 
 def prefixed(examples: TextExamples) -> TextExamples:
@@ -189,7 +218,12 @@ def _as_is(encoded: TokenSet) -> TokenSet:
     return encoded
 
 
-def _asked(target: Target, name: str) -> TextExamples:
+def _by_column(found: TextExamples, column: str) -> tuple[TextExamples, Callable[[TokenSet], TokenSet]] | None:
+    other = asked_by(found, column)
+    return None if other is None else (other, _as_is)
+
+
+def _reported(target: Target, name: str) -> TextExamples:
     """The reported examples of a set that have a prompt."""
     found, encoded = target.examples[name], target.sets[name]
     assert isinstance(found, TextExamples)
@@ -213,24 +247,9 @@ def _records(plain: Mapping[str, Mapping[str, Record]], ids: set[str]) -> Record
     found = Records()
     for role, sets in plain.items():
         for name, record in sets.items():
-            found.add(role, name, _only(record, ids) if name == "forget" else record)
+            kept = [place for place, own in enumerate(record.ids) if own in ids]
+            found.add(role, name, record.take(kept) if name == "forget" else record)
     return found
-
-
-def _only(record: Record, ids: set[str]) -> Record:
-    kept = np.array([name in ids for name in record.ids])
-    if kept.all():
-        return record
-    number = np.cumsum(kept) - 1
-    rows = kept[record.example]
-    return replace(
-        record,
-        ids=tuple(name for name, keep in zip(record.ids, kept) if keep),
-        clusters=tuple(name for name, keep in zip(record.clusters, kept) if keep),
-        example=number[record.example[rows]],
-        columns={name: column[rows] for name, column in record.columns.items()},
-        facts={name: fact[kept] for name, fact in record.facts.items()},
-    )
 
 
 def _worst(plain: Mapping[str, Mapping[str, Record]], families: Mapping[str, Mapping[str, Any]]) -> Figure:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,9 @@ from ofmu.data.examples import Message, TextExample, TextExamples
 from ofmu.data.formats import read
 from ofmu.data.tokens import TokenSet, encode_text
 from ofmu.errors import InputError
-from ofmu.evaluation.attacks.prompts import PREFIX, Prompts, after_prefix, few_shot, prefixed
+from ofmu.evaluation.attack import Target
+from ofmu.evaluation.attacks.prompts import PREFIX, Prompts, after_prefix, few_shot, prefixed, within
+from ofmu.evaluation.record import Record
 from ofmu.evaluation.scoring import score
 from toys import facts, llama, secrets, tokenizer
 
@@ -85,6 +90,57 @@ def test_a_system_turn_stays_first_and_strings_stand_before_strings():
     assert first.prompt == (turns[0], turns[1], Message("assistant", "A1"), turns[1])
     plain = TextExamples(tuple(TextExample(f"{k}", f"c{k}", f"P{k}:", f" A{k}") for k in range(2)), "x", "p")
     assert few_shot(plain, plain, 3).examples[0].prompt == "P1: A1\n\nP0:"
+
+
+def test_the_question_stands_within_the_template_and_before_it_what_stood_before():
+    turns = (Message("system", "Be brief."), Message("user", "Who?"))
+    chat = TextExamples((TextExample("0", "c", turns, "A"),), "x", "chat")
+    assert within(chat, "Q: {}\nA:").examples[0].prompt == (turns[0], Message("user", "Q: Who?\nA:"))
+    plain = TextExamples((TextExample("0", "c", "Who? ", "A"),), "x", "p")
+    assert within(plain, "Q: {}\nA:").examples[0].prompt == "Q: Who?\nA: "  # the answer is written after a space, still
+    for template in ("no place", "{} and {}"):
+        with pytest.raises(InputError, match=r"one place \{\} for the question"):
+            Prompts(template=template)
+
+
+def test_every_family_is_asked_of_forget_and_holdout_alike():
+    extra = {"paraphrased_question": "In other words?", "translated_question": "Wo wohnt er?"}
+    sets = {
+        "forget": read([row | extra for row in secrets()]),
+        "holdout": read([row | extra for row in facts(range(6))]),
+    }
+    scored: list[tuple[str, ...]] = []
+
+    def seen(encoded: Any) -> Record:
+        scored.append(tuple(tokenizer().decode(encoded.batch([i]).input_ids[0]) for i in range(len(encoded))))
+        return score(model, encoded)
+
+    model, encodings = llama(max_position_embeddings=512), {name: encode(each) for name, each in sets.items()}
+    whole: dict[str, range] = {name: range(len(each)) for name, each in sets.items()}
+    target = Target(
+        role="unlearned",
+        model=model,
+        modality="text",
+        examples=sets,
+        sets=encodings,
+        steer={},
+        report=whole,
+        encode=lambda found: encode_text(cast(TextExamples, found), tokenizer(), max_length=512),
+        score=seen,
+        teach=cast(Any, None),
+        learning_rate=lambda _: 0.0,
+    )
+    found = Prompts().run(target).records
+    assert list(found) == ["plain", "rephrased", "translated", "template", "prefix", "few_shot"]
+    assert {family: tuple(sets) for family, sets in found.items()} == dict.fromkeys(found, ("forget", "holdout"))
+    texts = dict(zip([(family, name) for family in found for name in sets], scored))
+    for name in sets:
+        assert all("Wo wohnt er?" in text for text in texts["translated", name])
+        assert all("In other words?" in text for text in texts["rephrased", name])
+        assert all("Please answer the question below." in text for text in texts["template", name])
+    without = read(secrets())
+    records = Prompts().run(replace(target, examples=sets | {"forget": without})).records
+    assert not {"rephrased", "translated"} & set(records)
 
 
 def test_texts_without_a_prompt_and_unknown_families_are_refused():
