@@ -150,3 +150,11 @@ def compared_draws(
     else:
         found["reference"] = seeds[0]
     return found
+
+
+def below(interval: Interval | None, bound: float) -> bool | None:
+    """True if the interval lies wholly below the bound, False if wholly above, else None."""
+    if interval is None:
+        return None
+    low, high = interval
+    return True if high < bound else False if low > bound else None

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofmu.evaluation import against_holdout, words
-from ofmu.evaluation.gaps import Gap, Interval, gap
-from ofmu.evaluation.headlines import Measurements, retention_gap
+from ofmu.evaluation import ability, against_holdout, words
+from ofmu.evaluation.gaps import Gap, Interval, below, gap
+from ofmu.evaluation.headlines import Measurements
 from ofmu.evaluation.metric import Attack
 from ofmu.evaluation.records import Records
 
 TOLERANCE = 0.1  # of the way from the reference back to the original; of an AUC
-UTILITY_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,11 @@ def verdict(measurements: Measurements, records: Records) -> dict[str, Any]:
     """
     against, reference = _reference(measurements, records)
     findings = _findings(measurements, reference, only_loss=against == "never-seen data")
-    utility = retention_gap(measurements, records, records.retrained or ("original",))
-    cost = words.Cost(utility.value, utility.interval, utility.defined, len(utility.parts))
+    cost = ability.cost(measurements, records)
     answers = {
         "forgotten": None if cost.useless and _forgotten(findings) else _forgotten(findings),
         "over_forgotten": _over_forgotten(findings),
-        "utility_kept": _below(utility.interval, UTILITY_TOLERANCE),
+        "utility_kept": cost.kept,
     }
     text = words.paragraph(measurements, records, answers, against, findings_of(findings), cost)
     held = against_holdout.as_json(measurements) if against == "nothing" else {}
@@ -102,22 +100,14 @@ def _findings(measurements: Measurements, reference: Sequence[str], *, only_loss
 
 
 def _forgotten(findings: Sequence[Finding]) -> bool | None:
-    answers = [_below(finding.size, TOLERANCE) for finding in findings]
+    answers = [below(finding.size, TOLERANCE) for finding in findings]
     if False in answers:
         return False
     return True if answers and None not in answers else None
 
 
 def _over_forgotten(findings: Sequence[Finding]) -> bool | None:
-    past = [None if f.signed is None else _below(f.signed, -TOLERANCE) for f in findings]
+    past = [None if f.signed is None else below(f.signed, -TOLERANCE) for f in findings]
     if True in past:
         return True
     return False if past and None not in past else None
-
-
-def _below(interval: Interval | None, bound: float) -> bool | None:
-    """True if the interval lies wholly below the bound, False if wholly above, else None."""
-    if interval is None:
-        return None
-    low, high = interval
-    return True if high < bound else False if low > bound else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ofmu.evaluation import ability, phrases
 from ofmu.evaluation.against_holdout import Attacked, SetGap, attacks, distinguishable, set_gaps
-from ofmu.evaluation.gaps import Gap, Interval, mean_of, measured
+from ofmu.evaluation.gaps import Gap, measured
 from ofmu.evaluation.metric import Measurement
 from ofmu.evaluation.records import Records
 from ofmu.evaluation.score import Score
@@ -17,64 +17,9 @@ Measurements = Mapping[str, Measurement]
 Answers = Mapping[str, bool | None]
 Findings = Sequence[tuple[str, bool, Gap]]
 
-USELESS = 0.5  # share of the ability lost, from which on a model has not forgotten but broken
 UNTOUCHED = 0.9  # share of the way from before to the yardstick that is left, from which on nothing was forgotten
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What unlearning cost in ability.
-
-    Args:
-        lost: the retention gap, a share in [0, 1]; NaN if it was not measured.
-        interval: its 95 % interval.
-        defined: how many of its parts were measured.
-        parts: how many there are.
-    """
-
-    lost: float
-    interval: Interval | None
-    defined: int
-    parts: int
-
-    @property
-    def useless(self) -> bool:
-        """Whether more than half of the ability is gone, by the whole interval."""
-        return self.interval is not None and self.interval[0] > USELESS
-
-
-_NAMES = {
-    "probability": "mean probability of the true answers",
-    "accuracy": "share of images given the label they have in the data",
-    "loss": "mean loss",
-    "exact_memorization": "share of answer tokens known by heart",
-    "extraction_strength": "share of the answer completed by heart (extraction strength)",
-    "paraphrase_probability": "mean probability of the true answers in other words",
-    "rougeL_recall": "share of the true answer in what the model says (ROUGE-L)",
-    "rougeL_f1": "agreement of what the model says with the true answer (ROUGE-L F1)",
-    "rouge1_recall": "share of the true answer's words in what the model says (ROUGE-1)",
-    "truth_ratio_knowledge": "mean share of a right answer against a wrong one",
-    "truth_ratio": "mean truth ratio of right and wrong answers",
-    "normalised_probability": "share of the true answer among wrong ones",
-    "wrong_probability": "mean probability of wrong answers",
-    "generated_tokens": "mean length of what the model says, in tokens",
-    "rep4": "repetition in what the model says",
-    "ref_nll": "how unlikely the base model finds what the model says (loss)",
-    "cut": "share of answers cut off by the length limit",
-    "empty": "share of empty answers",
-    "margin": "mean margin of the label over all other classes",
-    "entropy": "mean uncertainty (entropy)",
-    "mia_loss": "loss",
-    "mia_zlib": "loss for how well the text compresses (zlib)",
-    "mia_min_k": "least likely tokens (min-k)",
-    "mia_min_k_plus_plus": "least likely tokens for their place (min-k++)",
-    "mia_gradnorm": "length of the gradient",
-    "mia_reference": "loss against the base model's (reference)",
-    "mia_confidence": "probability of the label",
-    "mia_entropy": "model's uncertainty (entropy)",
-    "mia_modified_entropy": "model's uncertainty about the label (modified entropy)",
-    "mia_correctness": "right or wrong label",
-}
 _YARDSTICK = {
     "retrained": "a model retrained without them",
     "never-seen data": "the base model, which saw neither them nor the holdout",
@@ -119,7 +64,6 @@ _NO_ATTACKS = (
     "that teaches the model a little of the data again, rounds its weights (quantisation), rephrases the "
     "questions or draws many answers."
 )
-_NO_COST = "What it cost in ability cannot be told: the retain set was not measured on the models to compare."
 
 
 def paragraph(
@@ -128,7 +72,7 @@ def paragraph(
     answers: Answers,
     against: str,
     findings: Findings,
-    cost: Cost,
+    cost: ability.Cost,
 ) -> str:
     """The whole verdict: what was to be forgotten, whether it was, at what cost, what is not shown.
 
@@ -138,7 +82,7 @@ def paragraph(
         answers: ``forgotten``, ``over_forgotten``, ``utility_kept``.
         against: ``"retrained"``, ``"never-seen data"`` or ``"nothing"``.
         findings: name, is it an attack, gap to the reference, for each figure the answers rest on.
-        cost: the retention gap and what it rests on.
+        cost: what it cost in ability.
     """
     if "unlearned" not in records.roles:
         return "No unlearned model was measured, so nothing can be said about forgetting."
@@ -147,7 +91,7 @@ def paragraph(
         sentences += _without_reference(measurements, records, useless=cost.useless)
     else:
         sentences += _forgetting(measurements, answers, against, findings, useless=cost.useless)
-    sentences += _utility(measurements, records, answers, cost)
+    sentences += ability.sentences(measurements, records, cost)
     sentences += _limits(records, against, findings)
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -158,8 +102,8 @@ def _what(measurements: Measurements) -> str:
         return ""
     groups = ""
     if score.clusters != score.n:
-        groups = f" in {_count(score.clusters, 'cluster')} (what belongs together: one person, one document)"
-    return f"To be forgotten: {_count(score.n, 'example')}{groups}."
+        groups = f" in {phrases.count(score.clusters, 'cluster')} (what belongs together: one person, one document)"
+    return f"To be forgotten: {phrases.count(score.n, 'example')}{groups}."
 
 
 def _forgetting(
@@ -200,29 +144,29 @@ def _untouched(findings: Findings) -> bool:
 def _rank(name: str) -> int:
     """The order of figures in the text: the easiest to understand first, unknown ones last."""
     kind = name.removeprefix("forget_")
-    return list(_NAMES).index(kind) if kind in _NAMES else len(_NAMES)
+    return list(phrases.NAMES).index(kind) if kind in phrases.NAMES else len(phrases.NAMES)
 
 
 def _figure(measurement: Measurement, found: Gap, against: str) -> str:
     """One figure of the forget set: before, now, the yardstick, and how much of the way is left."""
     kind = measurement.metric.name.removeprefix("forget_")
-    title = _capital(_NAMES.get(kind, kind.replace("_", " ")))
+    title = phrases.capital(phrases.NAMES.get(kind, kind.replace("_", " ")))
     return f"{title} on the forget set: {_course(measurement, found, against)}{_left(found)}."
 
 
 def _attacked(measurement: Measurement, found: Gap, against: str, *, first: bool) -> str:
     """One attack: how often it is right before, now, on the yardstick; what that means, the first time."""
     name = measurement.metric.name
-    title = _attack(measurement) if first else f"The same by the {_NAMES.get(name, name)}"
-    bounds = _bounds(found.interval, "95 % interval of the difference")
+    title = _attack(measurement) if first else f"The same by the {phrases.NAMES.get(name, name)}"
+    bounds = phrases.bounds(found.interval, "95 % interval of the difference")
     return f"{title}: {_course(measurement, found, against)}{bounds}."
 
 
 def _course(measurement: Measurement, found: Gap, against: str) -> str:
     before = measured(measurement, "original")
-    course = [] if before is None else [f"{_number(before)} before"]
-    course.append(f"{_number(measured(measurement, 'unlearned'))} now")
-    course.append(f"{_number(found.reference)} {'retrained' if against == 'retrained' else 'base model'}")
+    course = [] if before is None else [f"{phrases.number(before)} before"]
+    course.append(f"{phrases.number(measured(measurement, 'unlearned'))} now")
+    course.append(f"{phrases.number(found.reference)} {'retrained' if against == 'retrained' else 'base model'}")
     return ", ".join(course)
 
 
@@ -230,13 +174,13 @@ def _left(found: Gap) -> str:
     """The residual as a share of the way from before to the yardstick, in per cent."""
     if found.residual is None:
         return ""
-    share = f"{_percent(found.residual)} % of the way is left"
+    share = f"{phrases.percent(found.residual)} % of the way is left"
     if found.residual < 0:
-        share = f"{_percent(-found.residual)} % of the way too far"
+        share = f"{phrases.percent(-found.residual)} % of the way too far"
     if found.residual_interval is None:
         return f"; {share}"
     low, high = found.residual_interval
-    return f"; {share} (95 % interval of what is left: {_percent(low)} to {_percent(high)} %)"
+    return f"; {share} (95 % interval of what is left: {phrases.percent(low)} to {phrases.percent(high)} %)"
 
 
 def _attack(measurement: Measurement) -> str:
@@ -244,7 +188,7 @@ def _attack(measurement: Measurement) -> str:
     name = measurement.metric.name
     others = "never-seen" if measurement.metric.sets[1] == "holdout" else "test"
     return (
-        f"How often someone who goes by the {_NAMES.get(name, name)} alone can tell which of two, a forgotten "
+        f"How often someone who goes by the {phrases.NAMES.get(name, name)} alone can tell which of two, a forgotten "
         f"and a {others} example, was trained on (AUC; 0.5 is guessing)"
     )
 
@@ -258,8 +202,8 @@ def _without_reference(measurements: Measurements, records: Records, *, useless:
     for name, title in (("forget_loss", "forget set"), ("holdout_loss", "holdout")):
         score, before = _score(measurements, name), _score(measurements, name, "original")
         if score is not None and np.isfinite(score.value):
-            was = "" if before is None or not np.isfinite(before.value) else f"{_number(before.value)} before, "
-            sentences.append(f"Mean loss on the {title}: {was}{_number(score.value)} now{_spread(score)}.")
+            was = "" if before is None or not np.isfinite(before.value) else f"{phrases.number(before.value)} before, "
+            sentences.append(f"Mean loss on the {title}: {was}{phrases.number(score.value)} now{_spread(score)}.")
     return sentences
 
 
@@ -273,9 +217,10 @@ def _held_against(measurements: Measurements) -> list[str]:
     clearest = sorted(found, key=lambda attack: (attack.side is None, -abs(attack.auc - 0.5)))
     for number, attack in enumerate(clearest):
         measurement = measurements[attack.name]
-        title = _attack(measurement) if number == 0 else f"The same by the {_NAMES.get(attack.name, attack.name)}"
-        was = "" if attack.before is None else f"{_number(attack.before)} before, "
-        sentences.append(f"{title}: {was}{_number(attack.auc)} now{_bounds(attack.interval)}.")
+        name = phrases.NAMES.get(attack.name, attack.name)
+        title = f"The same by the {name}" if number else _attack(measurement)
+        was = "" if attack.before is None else f"{phrases.number(attack.before)} before, "
+        sentences.append(f"{title}: {was}{phrases.number(attack.auc)} now{phrases.bounds(attack.interval)}.")
     gaps = sorted(set_gaps(measurements), key=lambda each: _rank(each.name))
     sentences += [_set_gap(each) for each in gaps if each.name in ("loss", "probability", "accuracy")]
     return [*sentences, _DIFFICULTY]
@@ -290,9 +235,9 @@ def _stands(found: Sequence[Attacked]) -> str:
 
 def _set_gap(found: SetGap) -> str:
     """A figure of the model now on the two sets, and their difference."""
-    title = _capital(_NAMES.get(found.name, found.name.replace("_", " ")))
-    values = f"{_number(found.forget)} on the forget set, {_number(found.holdout)} on the holdout"
-    return f"{title}: {values}; gap against the holdout {found.value:+.4f}{_bounds(found.interval)}."
+    title = phrases.capital(phrases.NAMES.get(found.name, found.name.replace("_", " ")))
+    values = f"{phrases.number(found.forget)} on the forget set, {phrases.number(found.holdout)} on the holdout"
+    return f"{title}: {values}; gap against the holdout {found.value:+.4f}{phrases.bounds(found.interval)}."
 
 
 def _unjudged_attack(measurements: Measurements) -> list[str]:
@@ -303,39 +248,9 @@ def _unjudged_attack(measurements: Measurements) -> list[str]:
         if score is not None and not np.isfinite(score.value):
             sentences.append(f"Nor is there an attack to look at: {score.reason}.")
         elif score is not None:
-            figure = f"{_number(score.value)}{_bounds(score.interval)}"
+            figure = f"{phrases.number(score.value)}{phrases.bounds(score.interval)}"
             sentences += [f"{_attack(measurements[name])}: {figure}.", _DIFFICULTY]
     return sentences
-
-
-def _utility(measurements: Measurements, records: Records, answers: Answers, cost: Cost) -> list[str]:
-    """What it cost in ability."""
-    if not cost.defined:
-        return [_NO_COST]
-    bounds = cost.interval
-    yardstick = "the retrained model" if records.retrained else "the model before"
-    judged = {True: "yes", False: "no", None: "undecided"}[answers["utility_kept"]]
-    spread = "" if bounds is None else f" (95 % interval: {_percent(bounds[0])} to {_percent(bounds[1])} %)"
-    sentences = [
-        f"Abilities kept: {judged}. Lost compared with {yardstick}: {_percent(cost.lost)} % of the measured "
-        f"ability{spread}; up to 5 % counts as kept; measured: {cost.defined} of {cost.parts} kinds of ability."
-    ]
-    for name in ("retain_probability", "retain_accuracy", "test_accuracy"):
-        measurement = measurements.get(name)
-        if measurement is not None and measured(measurement, "unlearned") is not None:
-            sentences.append(_ability(measurement, records))
-    return sentences
-
-
-def _ability(measurement: Measurement, records: Records) -> str:
-    values = {
-        "before": measured(measurement, "original"),
-        "now": measured(measurement, "unlearned"),
-        "retrained": mean_of(measurement, records.retrained),
-    }
-    shown = ", ".join(f"{_number(value)} {when}" for when, value in values.items() if value is not None)
-    set_name, _, kind = measurement.metric.name.partition("_")
-    return f"{_capital(_NAMES[kind])} on the {set_name} set: {shown}."
 
 
 def _limits(records: Records, against: str, findings: Findings) -> list[str]:
@@ -356,38 +271,5 @@ def _score(measurements: Measurements, name: str, role: str = "unlearned") -> Sc
 def _spread(score: Score) -> str:
     """Middle and outer tenths of the per-example values."""
     low, middle, high = np.quantile(list(score.per_sample.values()), [0.1, 0.5, 0.9])
-    outer = f"a tenth below {_number(low)}, a tenth above {_number(high)}"
-    return f" (half of the examples above {_number(middle)}; {outer})"
-
-
-def _bounds(interval: Interval | None, title: str = "95 % interval") -> str:
-    return "" if interval is None else f" ({title}: {_number(interval[0])} to {_number(interval[1])})"
-
-
-def _number(value: float | None) -> str:
-    """Four significant digits, at most four decimals.
-
-    >>> _number(0.92537), _number(5.93214), _number(-0.00001)
-    ('0.9254', '5.932', '0.0000')
-    """
-    if value is None:
-        return "not measured"
-    digits = 4 if abs(value) < 1 else 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
-    return f"{value + 0.0:.{digits}f}" if round(value, digits) else f"{0:.{digits}f}"
-
-
-def _percent(share: float) -> str:
-    """A share in per cent.
-
-    >>> _percent(0.2371), _percent(-0.0001)
-    ('23.7', '0.0')
-    """
-    return f"{100 * share:.1f}" if round(100 * share, 1) else "0.0"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    outer = f"a tenth below {phrases.number(low)}, a tenth above {phrases.number(high)}"
+    return f" (half of the examples above {phrases.number(middle)}; {outer})"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from ofmu.evaluation.ability import Cost
 from ofmu.evaluation.evaluate import measure
 from ofmu.evaluation.verdict import verdict
 
@@ -64,6 +65,27 @@ def test_with_nothing_to_compare_it_says_what_cannot_be_told(story):
     assert "Mean loss on the holdout" in found["words"]
     without = judge(story({"original": BEFORE, "unlearned": (5.0, 0.1)}, holdout=False))
     assert "no holdout set" in without["words"]
+
+
+def test_a_retain_set_learned_by_heart_shows_no_ability(story):
+    before = (0.1, 2.0)
+    found = judge(story({"original": before, "unlearned": (5.0, 0.15)}))
+    assert found["utility_kept"] is None
+    assert "learning by heart" in found["words"]
+    assert "--abilities" in found["words"]
+    little = judge(story({"original": before, "unlearned": (5.0, 1.9)}))
+    assert little["utility_kept"] is True
+    assert "what it can do beyond them is not shown" in little["words"]
+    assert judge(story({"original": before, "unlearned": (5.0, 3.0)}))["utility_kept"] is False
+
+
+def test_figures_of_other_data_show_ability_even_beside_a_retain_set_learned_by_heart():
+    other = {"lost": 0.0, "interval": (0.0, 0.01), "defined": 2, "parts": 2, "risen": 5.6}
+    assert Cost(**other, elsewhere=True).kept is True
+    assert Cost(**other, elsewhere=False).kept is None
+    assert (
+        Cost(**(other | {"interval": (0.2, 0.3)}), elsewhere=False).kept is False
+    )  # by heart on one, lost on the other
 
 
 def test_too_few_clusters_decide_nothing(story):
