@@ -134,6 +134,16 @@ def test_a_run_with_the_secant_follows_the_run_with_products_the_closer_the_smal
     assert gaps[2] < 0.02 * travelled
 
 
+@pytest.mark.parametrize("central", [False, True])
+def test_with_the_secant_the_inner_differences_go_by_measured_noise_too(central: bool) -> None:
+    problem = problem_of(Toy(seed=2))
+    fd = FiniteDifference(problem.parameters, central=central, secant=True)
+    assert not fd.state_dict()["measured"]
+    next(solve(problem, SolveOptions(rounds=1, outer_lr=0.05, similarity="cosine", derivatives=fd)))
+    assert fd.state_dict()["measured"]
+    assert set(fd.steps) == {"forget", "retain"}
+
+
 # C5: D held
 
 

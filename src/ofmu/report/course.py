@@ -225,11 +225,17 @@ def _checks(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _guarded(history: History) -> list[str]:
+    """How often the guard acted; where there was a penalty and it never did, whether it should have."""
     known = [line["guarded"] for line in history if isinstance(line.get("guarded"), bool)]
-    acted = sum(known)
-    if not acted:
+    if acted := sum(known):
+        return [f"The guard acted in {count(acted)} of {count(len(known))} steps ({acted / len(known):.0%})."]
+    kappas = [kappa for line in history if (kappa := finite(line.get("kappa"))) is not None]
+    if not kappas:
         return []
-    return [f"The guard acted in {count(acted)} of {count(len(known))} steps ({acted / len(known):.0%})."]
+    if undone := sum(kappa > 0 for kappa in kappas):
+        share = f"{count(undone)} of {count(len(kappas))} steps ({undone / len(kappas):.0%})"
+        return [f"κ was above 0 in {share} and the guard did not act: there the penalty undid forgetting."]
+    return ["κ was never above 0: the penalty undid nothing, and the guard had nothing to do."]
 
 
 def path(history: History) -> tuple[list[tuple[float, float]], str]:

@@ -268,3 +268,15 @@ def test_diagnostics_of_a_round_are_drawn_where_they_were_recorded(run: Run) -> 
     }.items():
         assert words in drawn[title]
     assert "of keeping" not in drawn["Multipliers of the priority"]
+
+
+def test_it_is_said_what_the_guard_did_and_what_was_left_to_the_penalty(run: Run) -> None:
+    def told(kappa: float | None, guarded: bool) -> str:
+        history = [{**line, "kappa": kappa if line["step"] % 2 else None, "guarded": guarded} for line in run.history]
+        return course.figures(history)[1]
+
+    assert f"The guard acted in {len(run.history)} of {len(run.history)} steps (100%)." in told(0.2, True)
+    half = sum(line["step"] % 2 for line in run.history)
+    assert f"κ was above 0 in {half} of {half} steps (100%) and the guard did not act" in told(0.2, False)
+    assert "κ was never above 0" in told(-0.2, False)
+    assert "guard" not in told(None, False)
