@@ -195,21 +195,7 @@ def encode_text(
     """
     if max_length < 2:
         raise InputError(f"max_length is {max_length}, but must be >= 2 tokens")
-    bos = tokenizer.bos_token_id
-    kept: list[tuple[int, Scored]] = []
-    cut: list[str] = []
-    dropped: list[str] = []
-    too_long: list[str] = []
-    for number, item in enumerate(scored_tokens(examples.examples, tokenizer, template)):
-        example = examples.examples[number]
-        fitted = _fit(item, max_length, from_end=example.prompt is None, bos=bos)
-        if fitted is None or not any(fitted.scored):
-            dropped.append(example.id)
-            too_long += [example.id] if fitted is None else []
-            continue
-        if fitted is not item:
-            cut.append(example.id)
-        kept.append((number, fitted))
+    kept, cut, dropped, too_long = _fitted(examples, tokenizer, template, max_length)
     if not kept:
         why = "every answer is longer than the context" if too_long else "no token of them can be scored"
         raise InputError(f"{examples.source}: none of {len(examples)} examples is left at {max_length} tokens: {why}")
@@ -227,6 +213,27 @@ def encode_text(
         pad=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0,
         facts=_sizes([examples.examples[number].completion for number, _ in kept]),
     )
+
+
+def _fitted(
+    examples: TextExamples, tokenizer: Any, template: Template, max_length: int
+) -> tuple[list[tuple[int, Scored]], list[str], list[str], list[str]]:
+    """(Number, tokens) of the examples that are kept; ids of those cut, left out, and among these too long."""
+    kept: list[tuple[int, Scored]] = []
+    cut: list[str] = []
+    dropped: list[str] = []
+    too_long: list[str] = []
+    for number, item in enumerate(scored_tokens(examples.examples, tokenizer, template)):
+        example = examples.examples[number]
+        fitted = _fit(item, max_length, from_end=example.prompt is None, bos=tokenizer.bos_token_id)
+        if fitted is None or not any(fitted.scored):
+            dropped.append(example.id)
+            too_long += [example.id] if fitted is None else []
+            continue
+        if fitted is not item:
+            cut.append(example.id)
+        kept.append((number, fitted))
+    return kept, cut, dropped, too_long
 
 
 def _sizes(answers: Sequence[str]) -> dict[str, np.ndarray]:

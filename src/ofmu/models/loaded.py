@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -62,3 +62,11 @@ class Loaded:
     def handed_back(self) -> AbstractContextManager[object]:
         """Inside, the model is ours; afterwards, after exceptions too, a model in memory is as it came in."""
         return nullcontext() if self.keep is None else self.keep
+
+    @contextmanager
+    def handed_back_on_error(self) -> Iterator[None]:
+        """As :meth:`handed_back`, but without an exception the model stays ours."""
+        with ExitStack() as undone:
+            undone.enter_context(self.handed_back())
+            yield
+            undone.pop_all()

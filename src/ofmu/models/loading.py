@@ -60,12 +60,8 @@ def load(
         loaded = random_model(source, modality, **flags)
     else:
         loaded = _load(find(source, **flags), modality)
-    try:
+    with loaded.handed_back_on_error():
         return _with_tokenizer(loaded, tokenizer, flags)
-    except InputError:
-        if loaded.keep is not None:
-            loaded.keep.restore()
-        raise
 
 
 def _load(source: Source, modality: Modality | None) -> Loaded:

@@ -228,8 +228,6 @@ class _Underway:
                         raise
                     self.left_out[name] = str(error)
                     del done[name]
-            if current.keep is not None:
-                current.keep.restore()
             current = None
         return done
 

@@ -67,13 +67,12 @@ def finetune(
         torch.manual_seed(config.seed)
         heard.note("reading model and data")
         loaded = read_start(config)
-        try:
-            return _run(config, directory, ranks, heard, loaded, transform, resume=resume)
-        except OSError as error:
-            raise RunError(f"{error.filename or directory.path}: {(error.strerror or str(error)).lower()}") from error
-        finally:
-            if loaded.keep is not None:
-                loaded.keep.restore()
+        with loaded.handed_back():
+            try:
+                return _run(config, directory, ranks, heard, loaded, transform, resume=resume)
+            except OSError as error:
+                place = error.filename or directory.path
+                raise RunError(f"{place}: {(error.strerror or str(error)).lower()}") from error
 
 
 def planned_steps(config: Finetune, examples: int) -> int:

@@ -267,11 +267,12 @@ def read_model(source: Any, config: Any, **more: Any) -> Loaded:
         allow_pickle=config.allow_pickle,
         **more,
     )
-    for name, parameter in loaded.model.named_parameters():
-        if not torch.isfinite(parameter).all():
-            if loaded.keep is not None:
-                loaded.keep.restore()
-            raise InputError(f"{loaded.name}: the weights {name} are not finite; a run that wrote them had diverged")
+    with loaded.handed_back_on_error():
+        for name, parameter in loaded.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise InputError(
+                    f"{loaded.name}: the weights {name} are not finite; a run that wrote them had diverged"
+                )
     return loaded
 
 

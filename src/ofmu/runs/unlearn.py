@@ -85,14 +85,12 @@ def unlearn(
     with processes(device=config.device, precision=config.precision, parallel=config.parallel) as ranks:
         heard = listener if listener is not None and ranks.main else Silent()
         run = _begin(config, directory, ranks, heard, transform, resume=resume)
-        try:
-            loop = _train(run, resume=resume)
-            return _finish(run, loop)
-        except OSError as error:
-            raise RunError(f"{error.filename or directory.path}: {(error.strerror or str(error)).lower()}") from error
-        finally:
-            if run.loaded.keep is not None:
-                run.loaded.keep.restore()
+        with run.loaded.handed_back():
+            try:
+                return _finish(run, _train(run, resume=resume))
+            except OSError as error:
+                place = error.filename or directory.path
+                raise RunError(f"{place}: {(error.strerror or str(error)).lower()}") from error
 
 
 def plan(config: Unlearn, *, transform: Transform | None = None) -> Plan:
@@ -105,16 +103,13 @@ def plan(config: Unlearn, *, transform: Transform | None = None) -> Plan:
     with processes(device=config.device, precision=config.precision, parallel=config.parallel) as ranks:
         torch.manual_seed(config.seed)
         loaded = read_model(config.model, config)
-        try:
+        with loaded.handed_back():
             sets = read_sets(config, loaded, transform=transform)
             check_others(config, loaded, sets)
             cache = None if config.cache is None else Path(config.cache)
             wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
             setup = prepare(config, adapt(loaded, config), sets, ranks, cache=None)
             return replace(Plan.of(setup, sets, config, timed=True), retraining=retraining.forecast(wanted))
-        finally:
-            if loaded.keep is not None:
-                loaded.keep.restore()
 
 
 def _begin(
@@ -130,7 +125,7 @@ def _begin(
     torch.manual_seed(config.seed)
     listener.note("reading model and data")
     loaded = read_model(config.model, config)
-    try:
+    with loaded.handed_back_on_error():
         sets = read_sets(config, loaded, transform=transform)
         check_others(config, loaded, sets)
         identity = Identity.of(loaded, sets)
@@ -141,20 +136,16 @@ def _begin(
         wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
         loaded = adapt(loaded, config)
         setup = prepare(config, loaded, sets, ranks, cache=cache)
-    except BaseException:
-        if loaded.keep is not None:
-            loaded.keep.restore()
-        raise
-    for note in setup.notes:
-        listener.note(note)
-    listener.started(replace(Plan.of(setup, sets, config), retraining=retraining.forecast(wanted)).as_dict())
-    if ranks.main and not resume:
-        directory.create()
-        complete = replace(config, method=setup.method, micro_batch_size=setup.task.part_size)
-        write_text(directory.config, stored.to_yaml(complete, identity.hashes))
-    if ranks.main:
-        identity.save(directory)
-    ranks.wait()
+        for note in setup.notes:
+            listener.note(note)
+        listener.started(replace(Plan.of(setup, sets, config), retraining=retraining.forecast(wanted)).as_dict())
+        if ranks.main and not resume:
+            directory.create()
+            complete = replace(config, method=setup.method, micro_batch_size=setup.task.part_size)
+            write_text(directory.config, stored.to_yaml(complete, identity.hashes))
+        if ranks.main:
+            identity.save(directory)
+        ranks.wait()
     records = Records(removed_classes=sets.removed_labels)
     return _Run(config, directory, ranks, listener, loaded, sets, setup, identity, records, wanted, transform)
 
@@ -199,32 +190,11 @@ def _finish(run: _Run, loop: Loop) -> Result:
     )
     cost = loop.cost()
     metrics, compared = _measured(run, after, cost) if config.evaluation else ({}, {})
-    facts = {
-        "command": "unlearn",
-        "ended": loop.ended(),
-        "inputs": run.identity.hashes,
-        "compared": compared,
-        "model_after": after.fingerprint,
-        "levels": None if run.setup.task.levels is None else run.setup.task.levels.source,
-        "steered_by": run.sets.steering_ids(config.seed),
-        "seed": config.seed,
-        **cost,
-        "peak_memory_mb": manifest.peak_memory_mb(),
-        "resumed_at_steps": loop.resumed_at,
-        "processes": ranks.world,
-        "environment": manifest.environment(str(ranks.device)),
-        "notes": [*run.setup.notes, *([run.retrained.note] if run.retrained else [])],
-    }
-    if run.retrained is not None:
-        facts["retraining"] = run.retrained.facts
+    facts = _facts(run, loop, after, compared, cost)
     history = History(directory.history).read()
     written = facts
     if ranks.main:
-        if config.evaluation:
-            save_records(run.records, directory.records)
-            write_json(directory.metrics, metrics)
-            draw_report(directory, run.records, metrics, facts, history, run.sets if config.show_examples else None)
-        written = manifest.write(directory, facts)
+        written = _write(run, metrics, facts, history)
         loop.forget_checkpoints()
     ranks.wait()
     return Result(
@@ -236,6 +206,38 @@ def _finish(run: _Run, loop: Loop) -> Result:
         report=directory.report if config.evaluation else None,
         notes=run.setup.notes,
     )
+
+
+def _facts(run: _Run, loop: Loop, after: After, compared: dict[str, str], cost: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest says besides the hashes of the files."""
+    levels, retrained = run.setup.task.levels, run.retrained
+    facts = {
+        "command": "unlearn",
+        "ended": loop.ended(),
+        "inputs": run.identity.hashes,
+        "compared": compared,
+        "model_after": after.fingerprint,
+        "levels": None if levels is None else levels.source,
+        "steered_by": run.sets.steering_ids(run.config.seed),
+        "seed": run.config.seed,
+        **cost,
+        "peak_memory_mb": manifest.peak_memory_mb(),
+        "resumed_at_steps": loop.resumed_at,
+        "processes": run.processes.world,
+        "environment": manifest.environment(str(run.processes.device)),
+        "notes": [*run.setup.notes, *([retrained.note] if retrained else [])],
+    }
+    return facts if retrained is None else facts | {"retraining": retrained.facts}
+
+
+def _write(run: _Run, metrics: dict[str, Any], facts: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:
+    """Records, metrics and report where they were asked for, then the manifest, which is returned."""
+    directory, config = run.directory, run.config
+    if config.evaluation:
+        save_records(run.records, directory.records)
+        write_json(directory.metrics, metrics)
+        draw_report(directory, run.records, metrics, facts, history, run.sets if config.show_examples else None)
+    return manifest.write(directory, facts)
 
 
 def _measured(run: _Run, after: After, cost: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

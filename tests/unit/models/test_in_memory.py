@@ -97,6 +97,22 @@ def test_keep_as_context_manager_restores_after_an_error(model: LlamaForCausalLM
     assert model.config._attn_implementation == "sdpa"
 
 
+def test_after_an_error_alone_the_model_is_handed_back(model: LlamaForCausalLM) -> None:
+    before = facts(model)
+    loaded = load(model, tokenizer=WordTokenizer())
+    with loaded.handed_back_on_error():
+        assert facts(model) != before
+    assert facts(model) != before  # still ours
+
+    def interrupted() -> None:
+        with loaded.handed_back_on_error():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert facts(model) == before
+
+
 def test_a_refusal_leaves_the_model_as_it_was(model: LlamaForCausalLM) -> None:
     before = facts(model)
     with pytest.raises(InputError, match="comes without a tokenizer"):
