@@ -2,18 +2,18 @@
 
 Of the problem
 
-    max over θ of  min over δ of  L_f(θ + δ),    δ at most m relearning steps long,                        (59)
+    max over θ of  min over δ of  L_f(θ + δ),    δ at most m − 1 relearning steps long,                        (59)
 
 the inner minimum is what a relearning attack does. Both sides need ∇L_f at the same point, so one gradient serves both:
 
     δ₀ = 0,    δ_{j+1} = δ_j − η_a · Adam_j(∇L_f(θ + δ_j))        relearn                                  (60)
                θ       ← θ + (λ_eff η/T) P ∇Φ(θ + δ_j)            forget, where it has been relearned
 
-After a number of steps drawn from 1 … m the lesson ends: the adversary drops what it has learned, one round is taken at
-θ itself, and a new lesson begins at δ = 0. While it lasts, θ moves under it; the batches come from a stream without
-replacement, so that ∇Φ is asked for on examples that the adversary has not been taught, as an attack is judged on
-examples that it did not teach. In a lesson L_f is one-sided: descending it teaches, whatever the examples' losses, and
-an example above its level at θ + δ is no reason to call it back. Between lessons, at θ, both sides count.
+A lesson has a number of rounds drawn from 1 … m, at δ₀, δ₁, …; then the adversary drops what it has learned, one round
+is taken at θ itself, and a new lesson begins at δ = 0. While it lasts, θ moves under it; the batches come from a
+stream without replacement, so that ∇Φ is asked for on examples that the adversary has not been taught, as an attack is
+judged on examples that it did not teach. In a lesson L_f is one-sided: descending it teaches, whatever the examples'
+losses, and an example above its level at θ + δ is no reason to call it back. Between lessons, at θ, both sides count.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Relearned(Place):
 
     Args:
         task: whose parameters are moved; its seed draws the lengths of the lessons.
-        steps: m ≥ 1, the longest lesson.
+        steps: m ≥ 2, the rounds of the longest lesson.
         rate: η_a as a share of the run's peak step size, > 0; .4 is what the relearning attack takes at its r = .02.
 
     Source: min–max unlearning against relearning, Tamirisa et al. 2024 (arXiv 2408.00761); one gradient for both
@@ -109,7 +109,7 @@ class Relearned(Place):
 
 
 def length(seed: int, lesson: int, most: int) -> int:
-    """How many steps a lesson has, 1 … most: a pure function, the same on every rank and after a resume.
+    """How many rounds a lesson has, 1 … most: a pure function, the same on every rank and after a resume.
 
     >>> [length(0, lesson, 4) for lesson in range(8)]
     [1, 4, 3, 1, 4, 2, 3, 4]

@@ -54,6 +54,11 @@ def _of_steps(s: Settings) -> Iterator[Fault]:
         s.sam_radius > 0 and s.adversary_steps > 0,
         "sam_radius and adversary_steps both say where forgetting is asked to hold; set one of them to 0",
     )
+    yield (
+        s.adversary_steps == 1,
+        "adversary_steps 1 teaches nothing, for the first round of a lesson is taken where nothing has been taught; "
+        "give 2 or more, or 0 to switch it off",
+    )
 
 
 def _of_derivatives(s: Settings, world: int) -> Iterator[Fault]:

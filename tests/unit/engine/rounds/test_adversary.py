@@ -148,6 +148,7 @@ def test_lessons_have_every_length() -> None:
     ("options", "words"),
     [
         ({"sam_radius": 0.1}, "set one of them to 0"),
+        ({"adversary_steps": 1}, "adversary_steps 1 teaches nothing"),
         ({"rho": 0.1, "derivatives": "secant"}, "or adversary_steps 0"),
         ({"rho": 0.1, "rho_schedule": "augmented_lagrangian"}, "or adversary_steps 0"),
         ({"rho": 0.1, "rho_schedule": "adaptive", "rho_growth": 2.0}, "or adversary_steps 0"),
@@ -155,7 +156,7 @@ def test_lessons_have_every_length() -> None:
 )
 def test_what_does_not_go_with_it_is_refused(options: dict[str, Any], words: str, ranks: Processes) -> None:
     with pytest.raises(InputError, match=words):
-        OFMU(**options, adversary_steps=4).check(task_of(smooth(), ranks))
+        OFMU(**{"adversary_steps": 4} | options).check(task_of(smooth(), ranks))
 
 
 def test_the_balance_yields_where_forgetting_has_gone_past_the_level(ranks: Processes) -> None:
