@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, final
 
 import torch
 from torch import Tensor
 
-from ofmu.core.vector import Direction, Vector, inner_product, number
+from ofmu.core.products import sum_of_products
+from ofmu.core.vector import Direction, Vector, number
 from ofmu.errors import InputError, RunError
 
 APPLIED: Final = 0.5
@@ -68,7 +69,9 @@ class Displacement:
             self._origin = Vector(self._parameters).clone()
         self._shifts.append((direction, scale))
         try:
-            self._place()
+            self._begin_edit()
+            for name, p in self._parameters.items():
+                direction.move(p, name, scale)
             yield self._applied() if measured else scale
         finally:
             self._shifts.pop()
@@ -76,10 +79,11 @@ class Displacement:
             if outermost:
                 self._origin = None
 
+    @torch.no_grad()
     def _applied(self) -> float:
-        *earlier, (direction, scale) = self._shifts
-        applied = number(_Moved(self._parameters, self._origin or {}, earlier).dot(direction))
-        applied /= number(direction.dot(direction))
+        direction, scale = self._shifts[-1]
+        moved = sum_of_products((self._moved(name), direction[name]) for name in self._parameters)
+        applied = number(moved) / number(direction.norm()) ** 2
         if not abs(applied - scale) <= APPLIED * abs(scale):
             raise RunError(
                 f"a step of {scale:.3g} along the direction came out as {applied:.3g}: it is lost in the rounding of "
@@ -87,38 +91,23 @@ class Displacement:
             )
         return applied
 
-    @torch.no_grad()
-    def _place(self) -> None:
+    def _moved(self, name: str) -> Tensor:
+        """How far a tensor is from where it was before the last shift."""
+        before = (self._origin or {})[name].clone()
+        for direction, scale in self._shifts[:-1]:
+            direction.move(before, name, scale)
+        return self._parameters[name].detach() - before
+
+    def _begin_edit(self) -> None:
         if self._before_edit is not None:
             self._before_edit()
+
+    @torch.no_grad()
+    def _place(self) -> None:
+        """Put back what is not shifted any more."""
+        self._begin_edit()
         origin = self._origin or {}
         for name, p in self._parameters.items():
             p.copy_(origin[name])
-            _shift(p, name, self._shifts)
-
-
-def _shift(x: Tensor, name: str, shifts: Sequence[tuple[Direction, float]]) -> None:
-    for direction, scale in shifts:
-        x.add_(direction[name], alpha=scale)
-
-
-@final
-class _Moved:
-    """How far parameters are from where they were before the last shift, formed tensor by tensor."""
-
-    def __init__(
-        self, now: Mapping[str, Tensor], origin: Mapping[str, Tensor], earlier: Sequence[tuple[Direction, float]]
-    ) -> None:
-        self._now, self._origin, self._earlier = now, origin, earlier
-
-    @torch.no_grad()
-    def __getitem__(self, name: str) -> Tensor:
-        before = self._origin[name].clone() if self._earlier else self._origin[name]
-        _shift(before, name, self._earlier)
-        return self._now[name].detach() - before
-
-    def dot(self, other: Direction) -> Tensor:
-        return inner_product(self._now, self, other)
-
-    def norm(self) -> Tensor:
-        return self.dot(self).sqrt()
+            for direction, scale in self._shifts:
+                direction.move(p, name, scale)

@@ -63,6 +63,7 @@ class FiniteDifference(Derivatives):
             raise InputError(f"noise is {noise:g}, but must be > 0 and < 1")
         coarsest = max((p.dtype for p in parameters.values()), key=lambda dtype: torch.finfo(dtype).eps)
         self._steps = Steps(noise or NOISE[coarsest], torch.finfo(coarsest).eps / 2, central=central)
+        self._size: float | None = None
         if secant:
             self.penalty = "secant"
 
@@ -104,7 +105,7 @@ class FiniteDifference(Derivatives):
         size = _finite_size(direction)
         if size == 0:
             return Vector.zeros_like(self.parameters)
-        extent, norm = self._displacement.size, number(at.norm())
+        extent, norm = self._extent, number(at.norm())
         with self._displacement.along(direction, h / size, measured=self._steps.is_short(h, extent)) as scale:
             quotient = self._gathered(loss, at.mul_(-1)).mul_(1 / scale)
         length = _length(quotient, size, norm)
@@ -135,7 +136,7 @@ class FiniteDifference(Derivatives):
             at = gradient()
         if not self._steps.measured and share == 0:
             self._probe(gradient, direction, size, gradient() if at is None else at)
-        rule = partial(self._steps.best, size=self._displacement.size, nested=share, within=differentiable)
+        rule = partial(self._steps.best, size=self._extent, nested=share, within=differentiable)
         h = self._steps.current(_name(key, differentiable))
         if h is None and key in self._steps.lengths:
             h = rule(self._steps.lengths[key])
@@ -145,6 +146,13 @@ class FiniteDifference(Derivatives):
             quotient, length = self._quotient(gradient, direction, size, at, h)
         self._note(key, differentiable, h, length, rule(length))
         return quotient
+
+    @property
+    def _extent(self) -> float:
+        """‖θ‖ where the present evaluation began: it only bounds steps, and may be a little out of date."""
+        if self._size is None:
+            self._size = self._displacement.size
+        return self._size
 
     def _note(self, key: str, differentiable: bool, h: float, length: float, best: float) -> None:
         """Remember a product's step and ℓ, and the step that would have been best."""
@@ -200,6 +208,7 @@ class FiniteDifference(Derivatives):
 
     def refresh(self) -> None:
         """Let the steps follow the lengths measured since the last call."""
+        self._size = None
         self._steps.refresh()
 
     def state_dict(self) -> dict[str, Any]:
@@ -219,7 +228,7 @@ class FiniteDifference(Derivatives):
         rule: Callable[[float], float],
     ) -> tuple[Vector, float, float]:
         """A rough quotient, again at the step that it suggests, until the two agree; with its ℓ and h."""
-        h = rule(self._steps.guess(self._displacement.size))
+        h = rule(self._steps.guess(self._extent))
         quotient, length = self._quotient(gradient, direction, size, at, h)
         for _ in range(ATTEMPTS - 1):
             best = rule(length)
@@ -238,8 +247,7 @@ class FiniteDifference(Derivatives):
         h: float,
     ) -> tuple[Vector, float]:
         """(H d, ℓ), from evaluations at distance h along d."""
-        extent = self._displacement.size
-        measured = self._steps.is_short(h, extent)
+        measured = self._steps.is_short(h, self._extent)
         with self._displacement.along(direction, h / size, measured=measured) as scale:
             ahead = dict(gradient())
         if self._steps.central or at is None:
@@ -258,7 +266,7 @@ class FiniteDifference(Derivatives):
         ‖g(θ) − 2g(θ + he) + g(θ + 2he)‖ = √6 ε_g‖g‖, for the noises of three evaluations add up as squares. Where
         g(θ + he) − g(θ) drowns in noise ℓ is taken too short: a step too long might not be told from a good one.
         """
-        norm, h = number(at.norm()), self._steps.shortest(self._displacement.size)
+        norm, h = number(at.norm()), self._steps.shortest(self._extent)
         if norm == 0:
             return
         with self._displacement.along(direction, h / size):

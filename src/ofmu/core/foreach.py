@@ -11,7 +11,6 @@ from torch import (
     _foreach_add_,  # pyright: ignore[reportPrivateImportUsage]
     _foreach_addcdiv_,  # pyright: ignore[reportPrivateImportUsage]
     _foreach_addcmul_,  # pyright: ignore[reportPrivateImportUsage]
-    _foreach_div_,  # pyright: ignore[reportPrivateImportUsage]
     _foreach_lerp_,  # pyright: ignore[reportPrivateImportUsage]
     _foreach_mul_,  # pyright: ignore[reportPrivateImportUsage]
     _foreach_sqrt,  # pyright: ignore[reportPrivateImportUsage]
@@ -20,7 +19,7 @@ from torch import (
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
-add_, mul_, div_, lerp_ = _foreach_add_, _foreach_mul_, _foreach_div_, _foreach_lerp_
+add_, mul_, lerp_ = _foreach_add_, _foreach_mul_, _foreach_lerp_
 addcmul_, addcdiv_, sqrt = _foreach_addcmul_, _foreach_addcdiv_, _foreach_sqrt
 
 BUNDLE: Final = 1 << 24

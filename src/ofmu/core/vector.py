@@ -6,20 +6,21 @@ Works on sharded tensors too: a DTensor stays sharded, and only inner products t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Final, Protocol, final
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, final
 
 import torch
 from torch import Tensor
 
 from ofmu.core import foreach
-from ofmu.core.foreach import bundles, is_sharded
+from ofmu.core.foreach import bundles
+from ofmu.core.products import Remembered, sum_of_products
 
 Scalar = float | Tensor
 
-BLOCK: Final = 1 << 10
-"""Products summed in the tensors' own precision before the sum goes on in float64: as exact as float64 throughout
-(what counts is the rounding of each product), at a tenth of the time."""
+CANCELS: Final = 1e-4
+"""‖αx + βy‖² below this share of ‖αx‖² + ‖βy‖² is summed from the entries: the three inner products of x and y would
+leave too few digits of it."""
 
 
 def number(scalar: Tensor) -> float:
@@ -32,6 +33,10 @@ class Direction(Protocol):
 
     def __getitem__(self, name: str, /) -> Tensor:
         """The entries of one tensor."""
+        ...
+
+    def move(self, x: Tensor, name: str, scale: float, /) -> None:
+        """x ← x + scale · self[name], in place and outside any graph."""
         ...
 
     def dot(self, other: Direction) -> Tensor:
@@ -53,6 +58,11 @@ class Vector(dict[str, Tensor]):
     >>> float(x.norm()), (2 * x - x)["w"].tolist()
     (5.0, [3.0, 4.0])
     """
+
+    def __init__(self, *tensors: Any, **named: Tensor) -> None:
+        super().__init__(*tensors, **named)
+        self.writes = 0
+        self._products = Remembered()
 
     @classmethod
     def zeros_like(cls, tensors: Mapping[str, Tensor]) -> Vector:
@@ -86,6 +96,7 @@ class Vector(dict[str, Tensor]):
 
     def add_(self, other: Vector, scalar: float = 1.0) -> Vector:
         """Self ← self + scalar · other, in place and outside any graph (BLAS calls it axpy)."""
+        self.writes += 1
         with torch.no_grad():
             for names in bundles(self):
                 foreach.add_([self[n] for n in names], [other[n] for n in names], alpha=scalar)
@@ -93,17 +104,23 @@ class Vector(dict[str, Tensor]):
 
     def mul_(self, scalar: float) -> Vector:
         """Self ← scalar · self, in place and outside any graph."""
+        self.writes += 1
         with torch.no_grad():
             for names in bundles(self):
                 foreach.mul_([self[n] for n in names], scalar)
         return self
 
+    def move(self, x: Tensor, name: str, scale: float) -> None:
+        """Of one tensor: x ← x + scale · self[name], in place and outside any graph."""
+        with torch.no_grad():
+            x.add_(self[name], alpha=scale)
+
     def dot(self, other: Direction) -> Tensor:
-        """⟨self, other⟩: a 0-d float64 tensor, the same on every rank; summed in float64, :data:`BLOCK` by block.
+        """⟨self, other⟩: a 0-d float64 tensor, the same on every rank; see ``products.py``.
 
         Differentiable. On sharded tensors one all-reduce for the whole vector.
         """
-        return inner_product(self, self, other)
+        return self._products.product(self, other) if isinstance(other, Vector) else other.dot(self)
 
     def norm(self) -> Tensor:
         """‖self‖₂: a 0-d float64 tensor, the same on every rank."""
@@ -114,7 +131,9 @@ class Vector(dict[str, Tensor]):
         return Vector({name: x.detach().clone() for name, x in self.items()})
 
     def detach(self) -> Vector:
-        """The same numbers (same storage), outside any graph."""
+        """The same numbers (same storage), outside any graph; itself where it belongs to none."""
+        if not any(x.requires_grad for x in self.values()):
+            return self
         return Vector({name: x.detach() for name, x in self.items()})
 
     def is_finite(self) -> bool:
@@ -149,30 +168,22 @@ class Combination:
         """As a vector."""
         return Vector({name: self[name] for name in self._x})
 
+    def move(self, x: Tensor, name: str, scale: float) -> None:
+        """x ← x + scale · (α x + β y), in place: without any tensor of its own."""
+        with torch.no_grad():
+            x.add_(self._x[name], alpha=scale * float(self._alpha)).add_(self._y[name], alpha=scale * float(self._beta))
+
     def dot(self, other: Direction) -> Tensor:
         """⟨self, other⟩, as of a vector."""
-        return inner_product(self._x, self, other)
+        return self._alpha * self._x.dot(other) + self._beta * self._y.dot(other)
 
     def norm(self) -> Tensor:
         """‖self‖₂."""
-        return self.dot(self).sqrt()
-
-
-def inner_product(names: Iterable[str], x: Direction, y: Direction) -> Tensor:
-    """⟨x, y⟩ over the tensors of these names, as of vectors."""
-    whole: Tensor | None = None
-    sharded: Tensor | None = None
-    for name in names:
-        one = x[name]
-        product = _sum_of_products(one, one if x is y else y[name])
-        if is_sharded(product):
-            sharded = product if sharded is None else sharded + product
-        else:
-            whole = product if whole is None else whole + product.to(whole.device)
-    if sharded is not None and is_sharded(sharded):
-        gathered = sharded.full_tensor()
-        whole = gathered if whole is None else whole.to(gathered.device) + gathered
-    return torch.zeros((), dtype=torch.float64) if whole is None else whole
+        x, y = self._alpha**2 * self._x.dot(self._x), self._beta**2 * self._y.dot(self._y)
+        square = x + y + 2 * self._alpha * self._beta * self._x.dot(self._y)
+        if number(square) < CANCELS * number(x + y):
+            square = sum_of_products((d, d) for d in map(self.__getitem__, self._x))
+        return square.sqrt()
 
 
 def _number(scalar: Scalar) -> Scalar:
@@ -181,16 +192,3 @@ def _number(scalar: Scalar) -> Scalar:
         return number(scalar)
     return scalar
 
-
-def _sum_of_products(x: Tensor, y: Tensor) -> Tensor:
-    if x.dtype in {torch.float16, torch.bfloat16}:
-        x, y = x.float(), y.float()
-    if x.device.type == "mps":  # has no float64
-        return (x * y).sum().cpu().double()
-    if is_sharded(x) or is_sharded(y) or x.numel() < BLOCK:
-        return (x * y).sum(dtype=torch.float64)
-    x, y = x.reshape(-1), y.reshape(-1)
-    whole = x.numel() // BLOCK * BLOCK
-    blocks = torch.linalg.vecdot(x[:whole].view(-1, BLOCK), y[:whole].view(-1, BLOCK))
-    total = blocks.sum(dtype=torch.float64)
-    return total if whole == x.numel() else total + (x[whole:] * y[whole:]).sum(dtype=torch.float64)

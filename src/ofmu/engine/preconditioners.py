@@ -102,6 +102,7 @@ class Adam(Preconditioner):
         first, second = _moment(self._first, side, direction), _moment(self._second, name, direction)
         b1 = self._betas[0]
         factor = (lr if side == "ascent" else -lr) / (1 - b1 ** self._steps[side])
+        root = gathered**0.5  # m/(√(v/r²) + ε) = r m/(√v + rε): a pass less
         for names in bundles(direction):
             theta, d, m, v = ([x[n] for n in names] for x in (self.parameters, direction, first, second))
             foreach.lerp_(m, d, 1 - b1)
@@ -109,9 +110,8 @@ class Adam(Preconditioner):
                 foreach.mul_(v, decay)
             foreach.addcmul_(v, d, d, gain)
             scale = foreach.sqrt(v)
-            foreach.div_(scale, gathered**0.5)
-            foreach.add_(scale, self._eps)
-            foreach.addcdiv_(theta, m, scale, factor)
+            foreach.add_(scale, root * self._eps)
+            foreach.addcdiv_(theta, m, scale, root * factor)
 
     def _of_one(self, side: Side) -> tuple[float, float, float]:
         """How v decays, the weight of the new square, and the sum of all weights; of a side of its own."""

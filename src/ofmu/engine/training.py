@@ -29,7 +29,7 @@ class Training(Process):
     def __init__(self, work: Work, *, weight_decay: float, max_grad_norm: float):
         self._work, self._clip = work, max_grad_norm
         self._optimiser = torch.optim.AdamW(
-            list(work.parameters.values()), lr=work.pace.learning_rate, weight_decay=weight_decay
+            list(work.parameters.values()), lr=work.pace.learning_rate, weight_decay=weight_decay, fused=True
         )
 
     def step(self) -> StepRecord:

@@ -44,7 +44,7 @@ class WeightedSum(Process):
         self._task, self._sides, self._clip = task, sides, max_grad_norm
         self._derivatives = task.derivatives()
         self._optimiser = torch.optim.AdamW(
-            list(task.parameters.values()), lr=task.pace.learning_rate, weight_decay=weight_decay, eps=1e-8
+            list(task.parameters.values()), lr=task.pace.learning_rate, weight_decay=weight_decay, eps=1e-8, fused=True
         )
 
     def step(self) -> StepRecord:
