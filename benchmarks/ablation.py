@@ -4,7 +4,9 @@
 
 tofu-mini/full forgets forget05 (10 authors), keeps retain95, holdout05 is never seen; retain95 is the retrained model.
 Batches of 8, λ_eff held, one step size and the same number of gradients for all arms. Runs that are there are not
-repeated. Differences to the arm `plain` are paired by seed, with t-intervals.
+repeated. Differences to the arm `plain` are paired by seed, with t-intervals. The cheaper forms of a round:
+
+    OFMU_DATA_DIR=… python benchmarks/ablation.py --forms --seeds 0 1 --output benchmarks/results/cheaper_forms.json
 """
 
 from __future__ import annotations
@@ -57,6 +59,22 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 """Arm → options of the method; λ_eff is .2 where nothing else is said."""
 
+BOTH: dict[str, Any] = {
+    "similarity": "cosine",
+    "beta": 0.5,
+    "retain_direction": "fresh",
+    "rho": 0.2,
+    "inner_steps": 5,
+    "lambda_eff": 1.0,
+}
+FORMS: dict[str, dict[str, Any]] = {
+    "C2 forward": BOTH,
+    "C4 secant": {**BOTH, "derivatives": "secant"},
+    "C4 and C5": {**BOTH, "derivatives": "secant", "refresh_every": 5},
+    "C0 exact": {**BOTH, "derivatives": "exact"},
+}
+"""The same round, both terms at work and five inner steps, in the forms of the table of costs."""
+
 EXACT: dict[str, Method] = {
     "one inner step, in turns": SolvedInner(tolerance=None),
     "inner problem solved to .3": SolvedInner(tolerance=0.3),
@@ -72,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=[*ARMS, *EXACT])
+    parser.add_argument("--forms", action="store_const", dest="arms", const=[*FORMS], help="the cheaper forms instead")
     parser.add_argument("--budget", type=float, default=480)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/ablation.json"))
@@ -93,7 +112,7 @@ def main() -> None:
             run = ofmu.unlearn(
                 str(models / "full"),
                 **paths,
-                method=EXACT[arm] if arm in EXACT else OFMU(**{**HELD, **ARMS[arm]}),
+                method=EXACT[arm] if arm in EXACT else OFMU(**{**HELD, **(ARMS | FORMS)[arm]}),
                 seed=seed,
                 budget=options.budget,
                 batch_size=options.batch_size,

@@ -11,9 +11,9 @@ from torch import Tensor
 from ofmu.core.backend import Derivatives, scalar
 from ofmu.core.displacement import Displacement
 from ofmu.core.finite_difference import FiniteDifference
+from ofmu.core.foreach import is_sharded
 from ofmu.core.problem import Loss, parts
 from ofmu.core.steps import NOISE, Steps
-from ofmu.core.foreach import is_sharded
 from ofmu.core.vector import Direction, Vector, number
 from ofmu.errors import InputError
 

@@ -35,7 +35,7 @@ class Remembered:
     def product(self, one: Vector, other: Vector) -> Tensor:
         """⟨one, other⟩, ``one`` being the vector that this belongs to; never remembered where it has a graph."""
         tensors = (*one.values(), *other.values())
-        writes = [one.writes, other.writes, *(x._version for x in tensors)]
+        writes = [one.writes, other.writes, *(count for x in tensors for count in (id(x), x._version))]
         held = self._held.get(one is other)
         if held is not None and held[0]() is other and held[1] == writes:
             return held[2]

@@ -36,7 +36,7 @@ class Direction(Protocol):
         ...
 
     def move(self, x: Tensor, name: str, scale: float, /) -> None:
-        """x ← x + scale · self[name], in place and outside any graph."""
+        """Of one tensor: x ← x + scale · self[name], in place and outside any graph."""
         ...
 
     def dot(self, other: Direction) -> Tensor:
@@ -169,7 +169,7 @@ class Combination:
         return Vector({name: self[name] for name in self._x})
 
     def move(self, x: Tensor, name: str, scale: float) -> None:
-        """x ← x + scale · (α x + β y), in place: without any tensor of its own."""
+        """Of one tensor: x ← x + scale · self[name], in place and without any tensor of its own."""
         with torch.no_grad():
             x.add_(self._x[name], alpha=scale * float(self._alpha)).add_(self._y[name], alpha=scale * float(self._beta))
 
@@ -191,4 +191,3 @@ def _number(scalar: Scalar) -> Scalar:
     if isinstance(scalar, Tensor) and not scalar.requires_grad:
         return number(scalar)
     return scalar
-
