@@ -38,14 +38,16 @@ def table(found: dict[str, Any], title: str) -> list[dict[str, Any]]:
 
 
 def test_six_ways_in_two_modes_with_folds_and_slopes(ofmu: Command, wide: Path, muse: Path, tmp_path: Path):
-    folds = [word for _ in range(3) for word in ("--scal", f"mine={wide}")]
+    folds = [word for way in ("--scal", "--sust") for _ in range(3) for word in (way, f"mine={wide}")][:10]
     words = ["bench", "muse", "--data", muse, "--model", f"mine={wide}", "--retrained", wide, "--limit", 2, *folds]
     words += ["--mode", "correct", "--mode", "parity:muse", "--corpus", "news", "--output", tmp_path / "out"]
     ended = ofmu(*words, "--device", "cpu", "--json")
     assert ended.code == 0, ended.err
     found = ended.object
     assert set(found["tables"]) == {
-        f"{title} ({mode})" for title in ("criteria 1 to 4", "scalability") for mode in ("correct", "parity:muse")
+        f"{title} ({mode})"
+        for title in ("criteria 1 to 4", "scalability", "sustainability")
+        for mode in ("correct", "parity:muse")
     }
     retrained, mine = table(found, "criteria 1 to 4 (correct)")
     assert (retrained["model"], mine["model"]) == ("retrained", "mine")
@@ -58,6 +60,12 @@ def test_six_ways_in_two_modes_with_folds_and_slopes(ofmu: Command, wide: Path, 
     rows = table(found, "scalability (correct)")
     assert [row["fold"] for row in rows] == [1, 2, 3, "slope per fold"]
     assert [rows[-1][name] for name in ("verbmem", "forget_knowmem", "retain_knowmem")] == pytest.approx([0, 0, 0])
+    rows = table(found, "sustainability (correct)")  # as many requests as were given, each a model of its own
+    assert [row["fold"] for row in rows] == [1, 2, "slope per fold"]
+    assert [row["verbmem"] for row in rows[:2]] == [mine["verbmem"]] * 2
+    assert rows[-1]["forget_knowmem"] == pytest.approx(0)
+    with (tmp_path / "out/sustainability-correct.csv").open() as file:
+        assert [row["fold"] for row in csv.DictReader(file)] == ["1", "2", "slope per fold"]
     with (tmp_path / "out/scalability-correct.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 4
     again = ofmu(*words)
