@@ -2,7 +2,8 @@
 
 Each metric goes over its own examples; each text is tokenised whenever it is needed; batches are padded as items come;
 all logits of a batch become float32 at once; generation goes through the file in order. It shares no code with
-``ofmu.evaluation`` but the ROUGE of two texts.
+``ofmu.evaluation`` but the ROUGE of two texts. It is part of the package, and not of the tests, because the command has
+to run where nothing but the package is installed.
 """
 
 from __future__ import annotations

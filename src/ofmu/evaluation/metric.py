@@ -59,6 +59,7 @@ class Metric(ABC):
         unit: of the value.
         chance: the value of a model that knows nothing, where that is not 0.
         version: of the definition; raised when a value would change.
+        refers_to: the role of the model that values refer to, where there is one (``base``).
         judged: whether the verdict counts it where it is about the forget set or an attack.
 
     Attributes:
@@ -73,6 +74,7 @@ class Metric(ABC):
     unit: ClassVar[str]
     chance: ClassVar[float] = 0.0
     version: ClassVar[int] = 1
+    refers_to: ClassVar[str] = ""
     judged: ClassVar[bool] = True
 
     name: str
@@ -116,7 +118,11 @@ class Metric(ABC):
             reason = f"no {' and no '.join(missing)} set"
             return Measurement(self, (), {role: self._without(role, reason) for role in wanted}, {})
         tables = self.tables(records, halves or {})
-        scores = {role: replace(self._scored(role, tables), mode=self._mode_of(records, role)) for role in wanted}
+        against = next((records[key].model for on in self.sets if (key := (self.refers_to, on)) in records), None)
+        scores = {
+            role: replace(self._scored(role, tables), mode=self._mode_of(records, role), against=against)
+            for role in wanted
+        }
         usable = tuple(role for role, score in scores.items() if np.isfinite(score.value))
         draws = self.draw(tables, usable, self.name)
         few = _too_few(tables)

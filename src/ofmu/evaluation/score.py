@@ -27,6 +27,8 @@ class Score:
         excluded: id → why this example does not count.
         per_sample: id → value; ids of a metric of several sets are written ``set/id``.
         reason: why the value, or only the interval, is missing.
+        against: fingerprint of the model that the values themselves refer to (the base model of ``mia_reference`` and
+            ``ref_nll``); None for all others.
         reference: fingerprint of the model that ``gap`` and ``residual`` refer to.
         gap: value minus that of the retrained model (mean over its seeds).
         gap_interval: 95 % interval of the gap: the same resampled clusters for both models.
@@ -51,6 +53,7 @@ class Score:
     excluded: Mapping[str, str] = field(default_factory=dict)
     per_sample: Mapping[str, float] = field(default_factory=dict, repr=False)
     reason: str | None = None
+    against: str | None = None
     reference: str | None = None
     gap: float | None = None
     gap_interval: tuple[float, float] | None = None

@@ -144,5 +144,7 @@ def test_the_reference_attack_subtracts_the_base_models_loss(text_record):
     found = measure(records)["mia_reference"].scores
     assert set(found) >= {"original"}
     assert found["original"].value == 1.0  # −2, −1 against 0, 1.5; the plain loss attack has three pairs of four
+    assert found["original"].against == "base"  # the fingerprint of the model that it is relative to
     assert measure(records)["mia_loss"].scores["original"].value == 0.75
+    assert measure(records)["mia_loss"].scores["original"].against is None
     assert "mia_reference" not in measure(Records({("original", "forget"): records["original", "forget"]}))

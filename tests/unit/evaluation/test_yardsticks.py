@@ -232,6 +232,9 @@ def test_too_few_clusters_tell_nothing_about_the_sides(story: Story) -> None:
 
 # Real models
 
+PAST = 1.5
+"""By how much the ascent takes each example's loss past that of the retrained model."""
+
 
 @pytest.fixture(scope="module")
 def real() -> Callable[[str], Records]:
@@ -258,11 +261,18 @@ def real() -> Callable[[str], Records]:
         return encode_text(found, tokenizer(), max_length=96)
 
     data = {"forget": encoded(forget), "holdout": encoded(holdout), "retain": encoded(retain)}
-    optimiser = torch.optim.Adam(ascended.parameters(), lr=3e-3)
-    for _ in range(25):
+    optimiser, everything = torch.optim.Adam(ascended.parameters(), lr=3e-3), data["forget"].batch(range(12))
+    with torch.no_grad():
+        enough = PAST * rows(retrained, everything).nll_means()
+    for _ in range(400):
+        losses = rows(ascended, everything).nll_means()
+        if bool((losses > enough).all()):
+            break
         optimiser.zero_grad()
-        (-rows(ascended, data["forget"].batch(range(12))).nll_means().mean()).backward()
+        (-losses.mean()).backward()
         optimiser.step()
+    else:
+        raise AssertionError("the ascent did not take every example past the retrained model")
     claims = {
         "untouched": original,
         "retrained": retrained,
@@ -296,5 +306,12 @@ def test_real_models_get_the_verdict_that_they_deserve(claim: str, real: Callabl
         assert found["forgotten"] is not True
         assert found["utility_kept"] is False
     if claim == "ascended":
-        assert found["forgotten"] is not True  # with chance, an interval may not lie wholly beyond the bound
+        # Each example's loss is past the retrained model's, so that of any resample is: on every machine the whole
+        # interval lies beyond (1.5 m_r − m_r)/(m_o − m_r) ≤ −.5. Of the attacks one may straddle its bound.
+        residual = measured["forget_loss"].scores["unlearned"].residual_interval
+        assert residual is not None
+        assert residual[1] < 1 - PAST
         assert found["over_forgotten"] is True
+        assert "Gone too far: yes" in found["words"]
+        assert found["forgotten"] is not True
+        assert "Forgotten: yes" not in found["words"]

@@ -25,6 +25,7 @@ class MiaReference(Attack):
     """
 
     needs: ClassVar = frozenset({"answers", "holdout", "base"})
+    refers_to: ClassVar = REFERENCE
     modality: ClassVar = "text"
 
     @classmethod

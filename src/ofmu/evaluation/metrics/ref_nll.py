@@ -24,6 +24,7 @@ class RefNll(FactMean):
 
     better: ClassVar = "as_retrained"
     needs: ClassVar = frozenset({"answers", "generations", "base"})
+    refers_to: ClassVar = REFERENCE
     unit: ClassVar = "nats"
     fact: ClassVar = FACT
 
