@@ -70,7 +70,8 @@ def _label(value: float, step: float) -> str:
         return "0"
     if abs(value) >= 1e5 or step < 1e-4:
         exponent = math.floor(math.log10(abs(value)) + 1e-9)
-        return f"{value / 10.0**exponent:.3g}×10" + str(exponent).translate(_SUPERSCRIPT)
+        digits = min(12, max(3, exponent - math.floor(math.log10(step) + 1e-9) + 2))  # the step's own, and 2.5 has two
+        return f"{value / 10.0**exponent:.{digits}g}×10" + str(exponent).translate(_SUPERSCRIPT)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     text = f"{value:,.{decimals + 1}f}"  # one more digit for steps of 2.5; superfluous zeros go
     return text.rstrip("0").rstrip(".")
