@@ -117,6 +117,10 @@ UNUSABLE: dict[str, tuple[Change, list[str]]] = {
         rows("--forget", "half.jsonl", [{"question": "a", "answer": ""}]),
         ["half.jsonl:1"],
     ),
+    "not a number in the place of an answer": (
+        rows("--forget", "gap.jsonl", '{"question": 1, "answer": NaN}\n'),
+        ["gap.jsonl:1", "column 'answer' is nan"],
+    ),
     "labels out of the classifier's range": (
         lambda folder: {"--model": small_classifier(folder, 3), **images(folder)},
         ["forget.npz", "3"],
@@ -224,6 +228,29 @@ def test_words_that_cannot_be_used(
     for part in ("ofmu: ", *parts):
         assert part in ended.line
     assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"files": {"a": 1}}', '{"files": {}}', "{", b"\xff"])
+def test_a_manifest_that_is_none(content: str | bytes, ofmu: Command, tmp_path: Path):
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "manifest.json").write_bytes(content.encode() if isinstance(content, str) else content)
+    for line in ("verify", "report", "attack"):
+        ended = ofmu(line, tmp_path / "fake")
+        assert ended.code == 2, ended
+        assert str(tmp_path / "fake") in ended.line
+    assert listing(tmp_path / "fake") == ["manifest.json"]
+
+
+def test_a_place_where_nothing_can_be_made(ofmu: Command, given: Flags):
+    ended = ofmu("unlearn", *words(given | {"--output": "/proc/no/run", "--quiet": None}))
+    assert ended.code == 2
+    assert ended.line.startswith("ofmu: output /proc/no/run cannot be written: ")
+    assert ended.line.endswith("; give a folder elsewhere")
+
+
+@pytest.mark.parametrize("command", ["attack", "verify", "report", "methods", "metrics", "demo"])
+def test_help_states_no_default_of_a_switch(command: str, ofmu: Command):
+    assert "False" not in ofmu(command, "--help").out
 
 
 def test_a_device_that_is_not_there(ofmu: Command, given: Flags, tmp_path: Path):

@@ -22,7 +22,7 @@ from ofmu.cli import main as entry
 from ofmu.cli.progress import Plain
 from ofmu.report.story import Estimate, MethodRow, Story, StoryColumn
 
-from .command import Command, Ended, Flags, facts, listing, words, write_lines
+from .command import Command, Ended, Flags, facts, listing, without, words, write_lines
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,38 @@ def test_flags_win_over_the_file_and_both_are_stored(ofmu: Command, given: Flags
     assert (stored["method"]["name"], stored["method"]["beta"], stored["method"]["alpha"]) == ("npo", 0.5, 2.0)
     assert "output" not in stored
     assert "model.safetensors" in listing(tmp_path / "run" / "model")
+
+
+def test_clusters_that_were_guessed_are_named_and_can_be_switched_off(ofmu: Command, given: Flags, tmp_path: Path):
+    rows = [{"question": f"Has Ada King met {n}?", "answer": "Yes."} for n in range(20)]
+    flags = given | {"--forget": write_lines(tmp_path / "ada.jsonl", rows)}
+    ended = ofmu("unlearn", *words(flags | {"--steps": 1}))
+    note = "hat belongs together was recognised by content in: forget (20 rows in a row about one name are one cluster)"
+    assert f"w{note}" in ended.out
+    assert "examples: forget 20 in 1 cluster, retain 10\n" in ended.out
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert f"W{note}; --cluster-by COLUMN says it, --cluster-by none makes each example its own." in page
+    ended = ofmu("unlearn", *words(flags | {"--dry-run": None, "--cluster-by": "none", "--output": tmp_path / "new"}))
+    assert ended.code == 0, ended.err
+    assert "recognised" not in ended.out
+    assert "examples: forget 20, retain 10\n" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"--budget": 4}, "about 2 steps of 2 examples, learning rate "),
+        ({"--budget": 400, "--steps": 2}, "at most 2 steps of 2 examples, learning rate "),
+    ],
+)
+def test_a_plan_by_a_budget_is_an_estimate(flags: Flags, said: str, ofmu: Command, given: Flags):
+    kept = without(given, "--steps") if "--steps" not in flags else given
+    chosen = kept | flags | {"--dry-run": None}
+    ended = ofmu("unlearn", *words(chosen))
+    assert ended.code == 0, ended.err
+    (course,) = [line for line in ended.out.splitlines() if " steps of " in line]
+    assert course.startswith(said)
+    assert course.endswith("until 4 gradients are spent" if "about" in said else "about 4 gradients")
 
 
 def test_a_dry_run_checks_plans_and_writes_nothing(ofmu: Command, given: Flags, tmp_path: Path):
@@ -202,8 +234,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 
     (lost / "checkpoints" / older.name).write_bytes(b"")
     ended = ofmu("unlearn", "--resume", lost)
-    assert ended.code == 1
-    assert ended.line == f"ofmu: no checkpoint in {lost / 'checkpoints'} can be read; start a new run"
+    assert ended.code == 2
+    assert ended.line == (
+        f"ofmu: no checkpoint in {lost / 'checkpoints'} can be read, so that this run cannot go on; "
+        f"start again with another --output, or remove {lost} first"
+    )
+    ended = ofmu("unlearn", "npo", *words(flags | {"--output": lost}))
+    assert ended.code == 2
+    assert ended.line.endswith("go on with --resume, give another folder, or remove this one first")
 
 
 def test_divergence_names_the_step_what_to_lower_and_the_checkpoint(ofmu: Command, given: Flags, tmp_path: Path):

@@ -189,6 +189,20 @@ def test_a_plan_is_told_without_what_it_does_not_say():
         "examples: forget 4",
         "at most 3 steps of 2 examples, learning rate 0.0010",
     ]
+    (*_, course) = plan_lines({"model": "m", "modality": "text", "steps": 1, "batch_size": 1, "micro_batch_size": 1,
+                               "learning_rate": 1e-3, "gradients": 40.0, "budget": 40.0})  # fmt: skip
+    assert course == "about 1 step of 1 example, learning rate 0.0010, until 40 gradients are spent"
+
+
+def test_one_cluster_is_no_clusters():
+    assert "examples: forget 20 in 1 cluster, retain 8 in 4 clusters" in plan_lines(
+        {
+            "model": "m",
+            "modality": "text",
+            "examples": {"forget": 20, "retain": 8},
+            "clusters": {"forget": 1, "retain": 4},
+        }
+    )
 
 
 # Endings

@@ -87,6 +87,23 @@ def test_interrupted_out_of_disk_and_killed_while_saving(
     assert_same(run, whole, stopped_at)
 
 
+def test_a_run_under_way_is_not_resumed_beside_itself(
+    words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lock is the process's own: it is gone with it, also after a kill, and what it did can go on."""
+    run = tmp_path / "run"
+    running = Running([*words, "--output", run], run)
+    assert running.wait_for(lambda found: found.steps() >= 3)
+    running.send(signal.SIGSTOP)  # alive, at work, and sure not to end while it is looked at
+    before = {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert refused(capsys, "--resume", run).splitlines() == [
+        f"ofmu: another process is at work in {run}; wait until it has ended, or give another folder"
+    ]
+    assert {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    running.kill()
+    assert main(["unlearn", "--resume", str(run), "--quiet"]) == 0
+
+
 def test_lora_killed_at_random_moments(words: list[object], tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     draw, stopped_at = random.Random(), []

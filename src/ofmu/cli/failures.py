@@ -134,8 +134,8 @@ def one_line(text: str) -> str:
 
 
 def _would_happen_again(line: str) -> bool:
-    """Whether going on with the run as it is leads to the same end: it diverged, or no checkpoint can be read."""
-    return "--learning-rate" in line or "start a new run" in line
+    """Whether going on with the run as it is leads to the same end: it diverged."""
+    return "--learning-rate" in line
 
 
 def _how_to_go_on(command: str, output: Path) -> str:

@@ -106,6 +106,9 @@ def whole(kind: Any, tokens: Sequence[Token]) -> int:
 Whole = Annotated[int, Parameter(converter=whole)]
 """A parameter that takes a whole number."""
 
+Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
+"""A parameter that is off unless it is given."""
+
 
 def told_options(left_out: Iterable[str] = ()) -> list[Option]:
     """The options of :class:`Told`, without some."""

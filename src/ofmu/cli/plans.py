@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ofmu.report.words import count, duration, finite, number
+from ofmu.report.words import count, counted, duration, finite, number
 
 
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
@@ -40,16 +40,19 @@ def _model(plan: Mapping[str, Any]) -> str:
 
 
 def _set(name: str, size: int, clusters: int | None) -> str:
-    together = f" in {count(clusters)} clusters" if clusters is not None and clusters != size else ""
+    together = f" in {counted(clusters, 'cluster')}" if clusters is not None and clusters != size else ""
     return f"{name} {count(size)}{together}"
 
 
 def _course(plan: Mapping[str, Any]) -> str:
-    parts = [f"at most {count(plan.get('steps'))} steps of {count(plan.get('batch_size'))} examples"]
+    about = "at most" if plan.get("budget") is None else "about"
+    parts = [f"{about} {counted(plan['steps'], 'step')} of {counted(plan['batch_size'], 'example')}"]
     if plan.get("micro_batch_size") != plan.get("batch_size"):
         parts.append(f"{count(plan.get('micro_batch_size'))} at a time")
     parts.append(f"learning rate {number(plan.get('learning_rate'))}")
-    if finite(plan.get("gradients")) is not None:
+    if plan.get("budget") is not None:
+        parts.append(f"until {count(plan['budget'])} gradients are spent")
+    elif finite(plan.get("gradients")) is not None:
         parts.append(f"about {count(plan['gradients'])} gradients")
     return ", ".join(parts)
 

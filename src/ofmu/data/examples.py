@@ -78,11 +78,15 @@ class TextExample:
 
 @dataclass(frozen=True)
 class TextExamples:
-    """Texts in the order of their source; ``format`` is a name of :data:`ofmu.data.formats.FORMATS`."""
+    """Texts in the order of their source; ``format`` is a name of :data:`ofmu.data.formats.FORMATS`.
+
+    ``recognised``: what belongs together was no column's word, but guessed from the content.
+    """
 
     examples: tuple[TextExample, ...]
     source: str
     format: str
+    recognised: bool = False
     modality: ClassVar[Modality] = "text"
 
     def __len__(self) -> int:

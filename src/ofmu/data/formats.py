@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ofmu.data import containers, hub
+from ofmu.data.clusters import NONE
 from ofmu.data.examples import ImageExamples, TextExamples
 from ofmu.data.image_sources import (
     IMAGE_COLUMNS,
@@ -40,7 +41,7 @@ def read(
             Examples that have been read already are given back.
         name: what the set is called in messages: forget, retain, holdout …
         format: one of :data:`FORMATS`; None: told by the columns, in the order of :data:`FORMATS`.
-        cluster_by: the column that says which examples belong together.
+        cluster_by: the column that says which examples belong together; ``none``: each is its own.
 
     Returns:
         Texts or images, at least one.
@@ -78,7 +79,7 @@ def _read(source: Any, format: str | None, cluster_by: str | None) -> TextExampl
         return read_texts(found, chosen, cluster_by=cluster_by)
     if format not in (None, "images"):
         raise InputError(f"{found.source} holds images, not the format '{format}'")
-    if cluster_by is not None:
+    if cluster_by not in (None, NONE):
         raise InputError(f"{found.source} has no columns, so nothing to cluster by '{cluster_by}'")
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,10 +55,15 @@ class Table:
             raise self.error(row, f"no column '{column}'{nearest([column], self.rows[row])}") from None
 
     def text(self, row: int, column: str) -> str:
-        """The text of a cell; a number is its digits, nothing is ""."""
+        """The text of a cell; a finite number is its digits, nothing is "".
+
+        Not-a-number stands for a missing text in tables of pandas: it is refused, as the infinities are.
+        """
         value = self.cell(row, column)
         if value is None:
             return ""
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self.error(row, f"column '{column}' is {value} (a missing value?), but must be text")
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.error(row, f"column '{column}' is {kind(value)}, but must be text")
         return str(value)

@@ -39,7 +39,7 @@ def read_texts(table: Table, format: str, *, cluster_by: str | None = None) -> T
     Args:
         table: rows.
         format: one of :data:`TEXT_FORMATS`.
-        cluster_by: the column that says which rows belong together; None: see :mod:`ofmu.data.clusters`.
+        cluster_by: the column that says which rows belong together, or ``none``; None: see :mod:`ofmu.data.clusters`.
 
     A cell that is missing, empty or of the wrong type, or an id that comes twice, is an InputError that names
     the file and the row.
@@ -50,7 +50,7 @@ def read_texts(table: Table, format: str, *, cluster_by: str | None = None) -> T
         if not content.completion.strip():
             raise table.error(row, "no text" if content.prompt is None else f"a prompt with no {columns[-1]}")
     ids = row_ids(table)
-    clusters = cluster_rows(table, [(c.prompt, c.completion) for c in contents], format, cluster_by)
+    clusters, recognised = cluster_rows(table, [(c.prompt, c.completion) for c in contents], format, cluster_by)
     used = {*columns, "id", "cluster"}
     examples = (
         TextExample(
@@ -62,7 +62,7 @@ def read_texts(table: Table, format: str, *, cluster_by: str | None = None) -> T
         )
         for row, content in enumerate(contents)
     )
-    return TextExamples(tuple(examples), table.source, format)
+    return TextExamples(tuple(examples), table.source, format, recognised)
 
 
 def _question(table: Table, row: int) -> tuple[Message, ...]:
@@ -106,6 +106,8 @@ def _prompt_completion(table: Table, row: int) -> Content:
     if any(isinstance(table.cell(row, column), list | tuple) for column in ("prompt", "completion")):
         turns = [*_messages(table, row, "prompt", "user"), *_messages(table, row, "completion", "assistant")]
         return _last_assistant_turn(table, row, turns)
+    if table.cell(row, "prompt") is None:
+        raise table.error(row, "column 'prompt' is nothing, but must be text (it may be empty: \"\")")
     return Content(table.text(row, "prompt"), table.text(row, "completion"))
 
 

@@ -38,9 +38,9 @@ def asked_by(examples: TextExamples, column: str) -> TextExamples | None:
         column: ``paraphrased_question``, ``translated_question`` …
     """
     rows = [
-        replace(example, prompt=asked(example, str(example.extra[column])))
+        replace(example, prompt=asked(example, question))
         for example in examples.examples
-        if example.extra.get(column)
+        for question in _answers(example.extra.get(column))[:1]
     ]
     return replace(examples, examples=tuple(rows)) if rows else None
 

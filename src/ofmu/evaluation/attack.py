@@ -26,8 +26,11 @@ from ofmu.evaluation.metric import Halves
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
 
-SAME = 1e-6
-"""Two values of a measure that do not differ by more leave nothing to recover."""
+LEAST = 0.05
+"""Share of the largest value by which the models must differ for a part of that difference to mean something."""
+
+KEPT = ("retain", "test", "holdout")
+"""Sets of which nothing was forgotten: a measure named after one has no recovery."""
 
 
 class Teach(Protocol):
@@ -124,7 +127,7 @@ class Figure:
         after: role → value under attack; None where it cannot be given.
         gap: m_u′ − m_r′, the mean over the retrained models: what counts.
         gap_interval: its 95 % interval over resampled clusters.
-        recovery: (m_u′ − m_u)/(m_o − m_u).
+        recovery: (m_u′ − m_u)/(m_o − m_u), of measures of the forget set and of membership.
         reason: why gap or recovery is missing.
         details: more about it.
     """
@@ -205,13 +208,24 @@ class ModelAttack(ABC):
         """
 
 
-def recovery(after: float | None, unlearned: float | None, original: float | None) -> float | None:
-    """(m_u′ − m_u)/(m_o − m_u): 0 nothing came back, 1 all did; None where there was nothing to recover.
+def recovery(
+    after: float | None, unlearned: float | None, original: float | None, retrained: float | None = None
+) -> float | None:
+    """(m_u′ − m_u)/(m_o − m_u): 0 nothing came back, 1 all did.
+
+    None where there was too little to recover: m_o differs from m_u, or from m_r where that is known, by less than 5 %
+    of the largest of them, so that the share would be one of noise.
 
     >>> recovery(0.5, 0.25, 0.75)
     0.5
+    >>> recovery(0.5, 0.25, 0.75, retrained=0.74) is None
+    True
     """
-    if after is None or unlearned is None or original is None or abs(original - unlearned) <= SAME:
+    if after is None or unlearned is None or original is None:
+        return None
+    others = [unlearned] if retrained is None else [unlearned, retrained]
+    least = LEAST * max(abs(value) for value in (original, *others))
+    if any(abs(original - value) <= least for value in others):
         return None
     return (after - unlearned) / (original - unlearned)
 
@@ -245,7 +259,9 @@ def figure(
     """
     ours, retrained = after.get("unlearned"), mean_retrained(after)
     gap = None if ours is None or retrained is None else ours - retrained
-    back = recovery(ours, before.get("unlearned"), before.get("original"))
+    kept = measure.partition("_")[0] in KEPT
+    known = ours, before.get("unlearned"), before.get("original"), mean_retrained(before)
+    back = None if kept else recovery(*known)
     return Figure(
         variant=variant,
         measure=measure,
@@ -254,7 +270,7 @@ def figure(
         gap=gap,
         gap_interval=gap_interval if gap is not None else None,
         recovery=back,
-        reason=_why_missing(gap, back, before, after),
+        reason=_why_missing(gap, back, {} if kept else before, after),
         details=dict(details or {}),
     )
 
@@ -270,6 +286,6 @@ def _why_missing(
         reasons.append("no retrained model: nothing can be compared with retraining")
     if back is None and before:
         known = before.get("original") is not None
-        why = "nothing to recover: original and unlearned are the same here" if known else "no original model"
-        reasons.append(why)
+        little = "no recovery: the original model differs by less than 5 % from the unlearned or the retrained one here"
+        reasons.append(little if known else "no original model")
     return "; ".join(reasons) or None

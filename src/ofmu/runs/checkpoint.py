@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ofmu.errors import RunError
+from ofmu.errors import InputError, RunError
 from ofmu.runs.directory import write_text
 
 POINTER = "latest"
@@ -65,7 +65,11 @@ class Checkpoints:
         return path if path.is_file() else None
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state (on the CPU); None if there is none. Nothing but tensors and plain values is read."""
+        """The newest state (on the CPU); None if there is none. Nothing but tensors and plain values is read.
+
+        Raises:
+            InputError: there are checkpoints, but all of them are damaged.
+        """
         pointer = self.folder / POINTER
         if not pointer.is_file():
             return None
@@ -76,7 +80,10 @@ class Checkpoints:
                     return torch.load(path, map_location="cpu", weights_only=True)
             except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
                 continue  # damaged: the one before may be whole
-        raise RunError(f"no checkpoint in {self.folder} can be read; start a new run")
+        raise InputError(
+            f"no checkpoint in {self.folder} can be read, so that this run cannot go on; start again with another "
+            f"--output, or remove {self.folder.parent} first"
+        )
 
     def remove(self) -> None:
         """Delete all of them: the run has finished, and they still know the data."""

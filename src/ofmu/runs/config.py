@@ -54,7 +54,7 @@ class Common:
     format: str | None = None
     """Format of the data; left out, told by its columns."""
     cluster_by: str | None = None
-    """Column that says which examples belong together (one person, one document)."""
+    """Column that says which examples belong together (one person, one document); none: each is its own."""
     trust_remote_code: bool = False
     """Run code that comes with the model. Off: such models are refused."""
     allow_pickle: bool = False
@@ -194,7 +194,7 @@ class Evaluate(Retrain):
     format: str | None = None
     """Format of the data; left out, told by its columns."""
     cluster_by: str | None = None
-    """Column that says which examples belong together."""
+    """Column that says which examples belong together; none: each is its own."""
     allow_overlap: bool = False
     """Go on although forget, retain or holdout set have examples in common."""
     trust_remote_code: bool = False

@@ -60,14 +60,17 @@ class RunDirectory:
                 raise InputError(f"output {self.path} holds an evaluation that was stopped; give another folder")
             if self.config.is_file():
                 raise InputError(
-                    f"output {self.path} holds a run that was stopped; go on with --resume, or give another folder"
+                    f"output {self.path} holds a run that was stopped; go on with --resume, give another folder, "
+                    "or remove this one first"
                 )
             raise InputError(f"output {self.path} holds something else; give a folder that is empty or new")
         parent = self.path if self.path.exists() else _nearest_parent(self.path)
         if not parent.is_dir():
             raise InputError(f"output {self.path} cannot be written: {parent} is a file; give a folder elsewhere")
         if not os.access(parent, os.W_OK | os.X_OK):
-            raise InputError(f"output {self.path} cannot be written: no permission in {parent}")
+            raise InputError(
+                f"output {self.path} cannot be written: no permission in {parent}; give a folder elsewhere"
+            )
 
     def check_resumable(self) -> None:
         """Make sure that a stopped run lies here.
@@ -89,7 +92,8 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"output {self.path} cannot be written: {error.strerror}") from error
+            why = (error.strerror or str(error)).lower()
+            raise InputError(f"output {self.path} cannot be written: {why}; give a folder elsewhere") from error
 
 
 def _nearest_parent(path: Path) -> Path:
@@ -127,5 +131,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start})") from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno} does not parse: {error.msg}") from error

@@ -55,7 +55,7 @@ def draw_report(
         shown: the examples, if their content may be shown.
         to: another file than the run's own.
         brought_back: attacks.json of attacks on the run.
-        notes: what else a reader must know.
+        notes: what else a reader must know, beside the notes of the run itself.
     """
     path = to or directory.report
     losses, ids = distributions(records)
@@ -73,9 +73,13 @@ def draw_report(
         log_ratios=log_truth_ratios(records),
         membership=membership(records),
         brought_back=brought_back,
-        notes=notes,
+        notes=[*notes, *(_sentence(str(note)) for note in manifest.get("notes") or ())],
     )
     return path
+
+
+def _sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}."
 
 
 def draw(run: str | os.PathLike[str], to: Path | None = None, attacks: str | os.PathLike[str] | None = None) -> Path:

@@ -20,6 +20,7 @@ from ofmu.evaluation.records import Records
 from ofmu.models.loaded import Loaded
 from ofmu.runs import evaluate_log, manifest, retraining, stored
 from ofmu.runs.answering import check_asked, further
+from ofmu.runs.claim import Claim
 from ofmu.runs.config import Evaluate
 from ofmu.runs.directory import RunDirectory, write_json, write_text
 from ofmu.runs.drawing import draw_report
@@ -61,7 +62,8 @@ def evaluate(
     with processes(device=config.device, precision=config.precision, parallel="auto") as ranks:
         heard = listener if listener is not None and ranks.main else Silent()
         try:
-            return _run(config, further, directory, ranks, heard, transform)
+            with Claim(directory.path, ranks) as claim:
+                return _run(config, further, directory, ranks, heard, transform, claim)
         except OSError as error:
             raise RunError(f"{error.filename or directory.path}: {(error.strerror or str(error)).lower()}") from error
 
@@ -100,6 +102,7 @@ def _run(
     ranks: Processes,
     listener: Listener,
     transform: Transform | None,
+    claim: Claim,
 ) -> Result:
     """The model first; then, one at a time, those to compare it with; metrics, report, and the manifest last."""
     started = time.perf_counter()
@@ -109,8 +112,8 @@ def _run(
     with loaded.handed_back():
         sets, wanted = _read(config, loaded, retraining.cache_folder(config, directory), transform)
         identity = Identity.of(loaded, sets)
+        claim.make(resumable=False)
         if ranks.main:
-            directory.create()
             write_text(directory.config, stored.to_yaml(config, identity.hashes))
         for note in sets.notes:
             listener.note(note)

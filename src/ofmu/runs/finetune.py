@@ -22,6 +22,7 @@ from ofmu.models.adapters import merge
 from ofmu.models.loaded import Loaded
 from ofmu.runs import manifest, stored
 from ofmu.runs.card import training_card
+from ofmu.runs.claim import Claim
 from ofmu.runs.config import Finetune
 from ofmu.runs.directory import RunDirectory, write_text
 from ofmu.runs.finishing import save_and_reload
@@ -42,6 +43,7 @@ def finetune(
     resume: bool = False,
     listener: Listener | None = None,
     transform: Transform | None = None,
+    claimed: bool = False,
 ) -> Result:
     """Train, and write the run's folder.
 
@@ -51,6 +53,7 @@ def finetune(
         resume: go on from the newest checkpoint.
         listener: is told how it goes; on the main process only.
         transform: of images, in the place of the model's own processor.
+        claimed: the caller keeps other runs out of the folder already.
 
     Returns:
         The finished run.
@@ -66,13 +69,16 @@ def finetune(
         heard = listener if listener is not None and ranks.main else Silent()
         torch.manual_seed(config.seed)
         heard.note("reading model and data")
-        loaded = read_start(config)
-        with loaded.handed_back():
-            try:
-                return _run(config, directory, ranks, heard, loaded, transform, resume=resume)
-            except OSError as error:
-                place = error.filename or directory.path
-                raise RunError(f"{place}: {(error.strerror or str(error)).lower()}") from error
+        with Claim(directory.path, ranks, held=claimed) as claim:
+            if resume:
+                claim.take()
+            loaded = read_start(config)
+            with loaded.handed_back():
+                try:
+                    return _run(config, directory, ranks, heard, loaded, transform, claim, resume=resume)
+                except OSError as error:
+                    place = error.filename or directory.path
+                    raise RunError(f"{place}: {(error.strerror or str(error)).lower()}") from error
 
 
 def planned_steps(config: Finetune, examples: int) -> int:
@@ -107,6 +113,7 @@ def _run(
     listener: Listener,
     loaded: Loaded,
     transform: Transform | None,
+    claim: Claim,
     *,
     resume: bool,
 ) -> Result:
@@ -122,8 +129,9 @@ def _run(
     loaded = adapt(loaded, config)
     work = _work(config, loaded, data, ranks)
     listener.started(_plan(work, loaded, data))
+    if not resume:
+        claim.make()
     if ranks.main and not resume:
-        directory.create()
         complete = replace(config, micro_batch_size=work.part_size)
         write_text(directory.config, stored.to_yaml(complete, identity.hashes))
     if ranks.main:

@@ -127,7 +127,7 @@ def read_sets(config: Any, loaded: Loaded, *, transform: Transform | None = None
     encode = encoder(loaded, config.max_length, transform)
     encoded = {name: encode(found) for name, found in examples.items()}
     notes = [note for name, found in encoded.items() for note in _notes(name, found, len(examples[name]))]
-    notes += shared
+    notes += [*shared, *_recognised(examples)]
     others = [name for name in encoded if name != "forget"]
     dealt = deal(*(found.clusters for found in encoded.values()))
     return Sets(
@@ -182,6 +182,17 @@ def _shared(examples: Mapping[str, Examples], *, allow: bool) -> list[str]:
             if count:
                 notes.append(f"{count} examples are in both the {pair[0]} set and the {pair[1]} set")
     return notes
+
+
+def _recognised(examples: Mapping[str, Examples]) -> list[str]:
+    """A note on the sets of which the clusters were guessed; what intervals rest on is never guessed in silence."""
+    names = [name for name, found in examples.items() if isinstance(found, TextExamples) and found.recognised]
+    if not names:
+        return []
+    return [
+        f"what belongs together was recognised by content in: {', '.join(names)} (20 rows in a row about one name are "
+        "one cluster); --cluster-by COLUMN says it, --cluster-by none makes each example its own"
+    ]
 
 
 def _named(given: Any) -> tuple[str, Any]:

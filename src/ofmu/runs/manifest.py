@@ -78,7 +78,7 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
         What is wrong, a line each; empty if all is as it was written.
 
     Raises:
-        InputError: the folder holds no finished run.
+        InputError: the folder holds no finished run, or its manifest lists no hashes.
     """
     run = RunDirectory(path)
     if not run.path.is_dir():
@@ -86,7 +86,7 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
     if not run.finished:
         state = "was stopped before its end" if run.config.is_file() else "is not a run of ofmu"
         raise InputError(f"{run.path} {state}: it has no {MANIFEST}")
-    stated: dict[str, str] = read_json(run.manifest)["files"]
+    stated = _stated(run)
     found = file_hashes(run.path)
     problems = [f"{name}: missing" for name in stated if name not in found]
     problems += [f"{name}: changed" for name, value in found.items() if stated.get(name, value) != value]
@@ -94,3 +94,12 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
     if run.checkpoints.exists():
         problems.append("checkpoints: left over from the run, and still know the data; delete them")
     return sorted(problems)
+
+
+def _stated(run: RunDirectory) -> dict[str, str]:
+    """The hashes that the manifest lists."""
+    found = read_json(run.manifest)
+    stated = found.get("files") if isinstance(found, dict) else None
+    if not isinstance(stated, dict) or not stated or not all(isinstance(value, str) for value in stated.values()):
+        raise InputError(f"{run.manifest} lists no hashes of files (no 'files'); it is not a manifest of ofmu")
+    return stated

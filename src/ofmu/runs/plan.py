@@ -34,6 +34,8 @@ class Plan:
         batch_size: examples of a step on each side.
         micro_batch_size: examples of one forward pass.
         gradients: the most that are planned.
+        budget: gradients that end the run, so that its steps are an estimate: some cost more than others; None where
+            the steps end it.
         memory_gib: forecast for parameters and their vectors, without activations.
         seconds: forecast of the steps, from one gradient measured; None if none was measured.
         notes: warnings.
@@ -57,6 +59,7 @@ class Plan:
     seconds: float | None
     notes: tuple[str, ...]
     retraining: dict[str, Any] | None = None
+    budget: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For printing."""
@@ -95,6 +98,7 @@ class Plan:
             memory_gib=round(4 * (total + (VECTORS - 1) * trained) / 2**30, 3),
             seconds=round(_seconds_of_a_gradient(setup) * gradients, 1) if timed else None,
             notes=setup.notes,
+            budget=config.budget if config.budget is not None and planned > config.budget - setup.step_cost else None,
         )
 
 

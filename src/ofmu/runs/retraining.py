@@ -7,12 +7,9 @@ fine-tuned on the retain set by the recipe; seeds are the recipe's own and those
 from __future__ import annotations
 
 import copy
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from ofmu.engine.processes import Processes
 from ofmu.errors import InputError, RunError
 from ofmu.models.loaded import Loaded
 from ofmu.runs import manifest, stored
+from ofmu.runs.claim import Claim
 from ofmu.runs.config import Finetune
 from ofmu.runs.directory import RunDirectory, read_json
 from ofmu.runs.finetune import finetune, planned_steps, read_start
@@ -148,7 +146,10 @@ def retrain(
     models, spent, seconds = [], 0.0, 0.0
     for number, each in enumerate(wanted, start=1):
         assert each.folder is not None
-        with _alone(each.folder, ranks):
+        if ranks.main:
+            each.folder.mkdir(parents=True, exist_ok=True)
+        with Claim(each.folder, ranks) as claim:
+            claim.wait()  # runs that share a cache train a model once: the second one finds it
             was_there = each.cached
             if was_there:
                 _check_whole(each.folder)
@@ -196,7 +197,7 @@ def _train(each: Retraining, ranks: Processes, listener: Listener, transform: Tr
         config = replace(config, model=copy.deepcopy(config.model))  # it is trained in place
     resume = RunDirectory(each.folder).config.is_file()
     ranks.wait()  # every process has looked before one of them writes
-    finetune(config, each.folder, resume=resume, listener=listener, transform=transform)
+    finetune(config, each.folder, resume=resume, listener=listener, transform=transform, claimed=True)
 
 
 def _source(each: Retraining) -> Any:
@@ -223,20 +224,3 @@ def _note(wanted: Sequence[Retraining], models: Sequence[dict[str, Any]], spent:
     how = f"{several} trained on the retain set alone, {wanted[0].steps:,} steps"
     there = f"{cached} from the cache, " if cached else ""
     return f"retrained: {how}; {there}{spent:,.0f} gradients spent now"
-
-
-@contextmanager
-def _alone(folder: Path, ranks: Processes) -> Iterator[None]:
-    """Runs that share a cache train a model once: the second one waits, and finds it."""
-    if not ranks.main:
-        ranks.wait()
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        ranks.wait()
-        yield
-    finally:
-        os.close(handle)

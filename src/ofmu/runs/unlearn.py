@@ -19,6 +19,7 @@ from ofmu.models.adapters import merge
 from ofmu.models.loaded import Loaded
 from ofmu.runs import manifest, retraining, stored
 from ofmu.runs.card import model_card
+from ofmu.runs.claim import Claim
 from ofmu.runs.config import Unlearn
 from ofmu.runs.directory import RunDirectory, write_json, write_text
 from ofmu.runs.drawing import draw_report
@@ -84,13 +85,16 @@ def unlearn(
     with_further(config.metrics)  # what cannot be loaded is said now, not after hours
     with processes(device=config.device, precision=config.precision, parallel=config.parallel) as ranks:
         heard = listener if listener is not None and ranks.main else Silent()
-        run = _begin(config, directory, ranks, heard, transform, resume=resume)
-        with run.loaded.handed_back():
-            try:
-                return _finish(run, _train(run, resume=resume))
-            except OSError as error:
-                place = error.filename or directory.path
-                raise RunError(f"{place}: {(error.strerror or str(error)).lower()}") from error
+        with Claim(directory.path, ranks) as claim:
+            if resume:
+                claim.take()
+            run = _begin(config, directory, ranks, heard, transform, claim, resume=resume)
+            with run.loaded.handed_back():
+                try:
+                    return _finish(run, _train(run, resume=resume))
+                except OSError as error:
+                    place = error.filename or directory.path
+                    raise RunError(f"{place}: {(error.strerror or str(error)).lower()}") from error
 
 
 def plan(config: Unlearn, *, transform: Transform | None = None) -> Plan:
@@ -118,6 +122,7 @@ def _begin(
     ranks: Processes,
     listener: Listener,
     transform: Transform | None,
+    claim: Claim,
     *,
     resume: bool,
 ) -> _Run:
@@ -139,8 +144,9 @@ def _begin(
         for note in setup.notes:
             listener.note(note)
         listener.started(replace(Plan.of(setup, sets, config), retraining=retraining.forecast(wanted)).as_dict())
+        if not resume:
+            claim.make()
         if ranks.main and not resume:
-            directory.create()
             complete = replace(config, method=setup.method, micro_batch_size=setup.task.part_size)
             write_text(directory.config, stored.to_yaml(complete, identity.hashes))
         if ranks.main:

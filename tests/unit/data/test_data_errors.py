@@ -66,6 +66,26 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "no text": ("a.json", b'["a", ""]', "{p}, row 1: no text"),
     "type": ("a.jsonl", b'{"question": "q", "answer": ["a"]}', "{p}:1: column 'answer' is a list, but must be text"),
     "truth": ("a.jsonl", b'{"text": true}', "{p}:1: column 'text' is true or false, but must be text"),
+    "not a number": (
+        "a.jsonl",
+        (ANSWER + '{"question": 1, "answer": NaN}').encode(),
+        "{p}:2: column 'answer' is nan (a missing value?), but must be text",
+    ),
+    "infinity": (
+        "a.jsonl",
+        b'{"question": -Infinity, "answer": 1}',
+        "{p}:1: column 'question' is -inf (a missing value?), but must be text",
+    ),
+    "nan as an id": (
+        "a.json",
+        b'[{"id": NaN, "text": "a"}]',
+        "{p}, row 0: column 'id' is nan (a missing value?), but must be text",
+    ),
+    "null prompt": (
+        "a.jsonl",
+        b'{"prompt": null, "completion": "c"}',
+        "{p}:1: column 'prompt' is nothing, but must be text (it may be empty: \"\")",
+    ),
     "roles": (
         "a.jsonl",
         b'{"messages": [{"role": "user", "content": "u"}]}',
@@ -304,6 +324,10 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
 
 
 def test_memory() -> None:
+    fails(
+        [{"question": "q", "answer": "a"}, {"question": "q", "answer": float("nan")}],
+        "forget set: data in memory, row 1: column 'answer' is nan (a missing value?), but must be text",
+    )
     fails(
         {"text": "a"},
         "forget set: data in memory is an object, but must be a list of rows (dicts), of texts or of "

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ofmu.data import Message, TextExample, TextExamples, read
+from ofmu.data.views import asked_by
 
 
 def one(row: dict[str, Any], **options: Any) -> TextExample:
@@ -62,6 +63,20 @@ def test_an_explicit_format_wins() -> None:
     assert one(row, format="question_answer").completion == "a"
 
 
+def test_a_finite_number_is_its_digits() -> None:
+    example = read([{"question": 6, "answer": 2.5}]).examples[0]
+    assert (example.prompt_text, example.completion) == ("6", "2.5")
+
+
+def test_a_missing_paraphrase_is_not_asked() -> None:
+    """NaN in the place of a missing text is what tables of pandas hold."""
+    row = {"question": "q", "answer": "a"}
+    examples = read([{**row, "paraphrased_question": float("nan")}, {**row, "paraphrased_question": "p"}])
+    found = asked_by(examples, "paraphrased_question")
+    assert found is not None
+    assert [example.prompt_text for example in found.examples] == ["p"]
+
+
 def test_what_is_not_used_is_kept() -> None:
     row = {"id": 7, "question": "q", "answer": "a", "perturbed_answer": ["b"], "paraphrased_answer": "A"}
     example = one(row)
@@ -86,6 +101,17 @@ def test_clusters_by_column_and_by_content() -> None:
     assert read(plain[1:]).clusters == read(plain).clusters[1:]  # the same wherever the question appears
     again = [{**row, "answer": "other"} for row in plain]
     assert read(again).clusters == read(plain).clusters
+
+
+def test_none_makes_each_example_its_own_cluster() -> None:
+    one = [{"question": f"Has Ada King met {n}?", "answer": "Yes.", "cluster": "ada"} for n in range(20)]
+    guessed = [{key: row[key] for key in ("question", "answer")} for row in one]
+    for rows, clusters, recognised in ((one, 1, False), (guessed, 1, True)):
+        found, off = read(rows), read(rows, cluster_by="none")
+        assert (len(set(found.clusters)), found.recognised) == (clusters, recognised)
+        assert (len(set(off.clusters)), off.recognised) == (20, False)
+    named = read([{**row, "none": len(row["question"]) % 2} for row in guessed], cluster_by="none")
+    assert len(set(named.clusters)) == 2  # a column of that name is a column
 
 
 def test_examples_that_are_read_already_come_back() -> None:

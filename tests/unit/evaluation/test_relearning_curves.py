@@ -47,6 +47,24 @@ def test_recovery_is_the_share_of_what_was_lost():
     assert recovery(None, 0.2, 0.8) is None
 
 
+def test_a_share_of_noise_is_no_recovery():
+    assert recovery(0.5, 0.2, 0.8, retrained=0.79) is None
+    assert recovery(0.5, 0.79, 0.8, retrained=0.2) is None
+    assert recovery(2.0, 4.0, 0.1, retrained=3.0) == pytest.approx(2 / 3.9)
+    before, after = {"original": 0.97, "unlearned": 0.95, "retrained": 0.9}, {"unlearned": 0.91, "retrained": 0.85}
+    found = figure("int4", "forget_probability", before, after)
+    assert (found.recovery, found.gap) == (None, pytest.approx(0.06))
+    assert "differs by less than 5 %" in str(found.reason)
+
+
+@pytest.mark.parametrize("name", ["retain_probability", "test_accuracy", "holdout_probability"])
+def test_nothing_that_was_kept_is_recovered(name: str):
+    before, after = {"original": 0.9, "unlearned": 0.5, "retrained": 0.2}, {"unlearned": 0.8, "retrained": 0.3}
+    found = figure("int4", name, before, after)
+    assert (found.recovery, found.reason) == (None, None)
+    assert figure("int4", "forget_probability", before, after).recovery == pytest.approx(0.75)
+
+
 def test_a_figure_says_why_something_is_missing():
     both = figure(
         "int4", "p", {"unlearned": 0.1, "original": 0.9}, {"unlearned": 0.3, "retrained": 0.1, "retrained-2": 0.2}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ofmu.errors import RunError
+from ofmu.errors import InputError
 from ofmu.runs.checkpoint import Checkpoints
 
 
@@ -36,5 +36,5 @@ def test_the_newest_that_can_be_read_is(damage: str, tmp_path: Path) -> None:
     DAMAGE[damage](newest)
     assert (checkpoints.load() or {})["step"] == 3
     DAMAGE[damage](older)
-    with pytest.raises(RunError, match=r"no checkpoint in .* can be read; start a new run"):
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be read.* another --output, or remove "):
         checkpoints.load()

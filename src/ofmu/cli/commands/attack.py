@@ -10,11 +10,9 @@ from cyclopts import Parameter
 
 from ofmu.cli import attacks_told
 from ofmu.cli.failures import DONE, STOPPED, Stopped
-from ofmu.cli.flags import Whole, whole
+from ofmu.cli.flags import Switch, Whole, whole
 from ofmu.cli.voice import Voice
 from ofmu.errors import InputError
-
-Switch = Annotated[bool, Parameter(negative=())]
 
 
 def command(given: list[str]) -> tuple[list[str], Callable[..., int]]:

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from ofmu.cli.failures import DONE
-from ofmu.cli.flags import Whole
+from ofmu.cli.flags import Switch, Whole
 from ofmu.cli.voice import Voice
 from ofmu.errors import InputError
 
 if TYPE_CHECKING:
     from ofmu.report.story import Story
-
-Switch = Annotated[bool, Parameter(negative=())]
 
 PAGE = Path("ofmu-demo.html")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from ofmu.cli import catalogue
 from ofmu.cli.commands.unlearn import method_options
 from ofmu.cli.failures import DONE
+from ofmu.cli.flags import Switch
 from ofmu.cli.voice import Voice
 
 
@@ -18,7 +17,7 @@ def command(given: list[str]) -> tuple[list[str], Callable[..., int]]:
     return given, methods
 
 
-def methods(name: str | None = None, /, *, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+def methods(name: str | None = None, /, *, json: Switch = False) -> int:
     """The methods there are; one in full: formula, paper, options, cost, memory.
 
     Args:

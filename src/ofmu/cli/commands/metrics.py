@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Any
 
 from ofmu.cli import catalogue
 from ofmu.cli.failures import DONE
+from ofmu.cli.flags import Switch
 from ofmu.cli.voice import Voice
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def command(given: list[str]) -> tuple[list[str], Callable[..., int]]:
     return given, metrics
 
 
-def metrics(name: str | None = None, /, *, json: Annotated[bool, Parameter(negative=())] = False) -> int:
+def metrics(name: str | None = None, /, *, json: Switch = False) -> int:
     """The metrics there are; one in full: formula, source, what it needs, which way is better.
 
     Args:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from ofmu.cli.failures import DONE
+from ofmu.cli.flags import Switch
 from ofmu.cli.voice import Voice
 from ofmu.errors import InputError
-
-Switch = Annotated[bool, Parameter(negative=())]
 
 
 def command(given: list[str]) -> tuple[list[str], Callable[..., int]]:

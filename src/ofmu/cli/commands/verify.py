@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from ofmu.cli.failures import DONE, FAILED
+from ofmu.cli.flags import Switch
 from ofmu.cli.voice import Voice
-
-Switch = Annotated[bool, Parameter(negative=())]
 
 
 def command(given: list[str]) -> tuple[list[str], Callable[..., int]]:
