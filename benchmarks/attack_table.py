@@ -104,7 +104,7 @@ def table(rows: dict[str, Any]) -> str:
         bounds = " to ".join(f"{bound:.3f}" for bound in headline["interval"] or [])
         drawn = {each["variant"]: each["after"][OWN] for each in found.get("sampling", {}).get("figures", ())}
         cells = [f"{rounded[kind]:.4f}" for kind in ("int8", "int4", "nf4")]
-        cells += [f"{drawn[name]:.3f}" if (name := f"leak@{k}") in drawn else "" for k in LEAKS]
+        cells += [f"{drawn[leak]:.3f}" if (leak := f"leak@{k}") in drawn else "" for k in LEAKS]
         lines.append(f"| {name} | {headline['value']:.3f} | {bounds} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -132,8 +132,9 @@ class OFMU(Method):
     sam_of: Literal["whole", "matrix"] | None = None
     """Whether that length is a share of all weights together or of each tensor."""
     adversary_steps: Annotated[int, Range(ge=0)] | None = None
-    """Forgetting is asked to hold against relearning: ∇Φ is taken where up to this many steps have taught earlier
-    batches again; the teaching uses the gradients that are there (no further one); 0 is off."""
+    """Forgetting is asked to hold against relearning: ∇Φ is taken where earlier batches have been taught again, in
+    lessons of up to this many rounds; the first round of a lesson has been taught nothing, so that 1 is refused. The
+    teaching uses the gradients that are there (no further one); 0 is off."""
     adversary_rate: Annotated[float, Range(gt=0)] | None = None
     """Step size of that teaching, as a share of the run's own."""
     trust_region: Annotated[float, Range(ge=0)] | None = None
@@ -231,7 +232,7 @@ DEFAULT: dict[str, Any] = NEUTRAL | {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": DEFAULT,
-    "robust": DEFAULT | {"adversary_steps": 16, "retain_band": 0.01, "band_opening": 3.0},
+    "robust": DEFAULT | {"adversary_steps": 16, "retain_band": 0.006, "band_opening": 6.0},
     "paper": NEUTRAL
     | {
         "objective": "nll",
