@@ -16,6 +16,7 @@ def say_measured(command: str, result: Result, voice: Voice) -> None:
 
     voice.say()
     print_run(result.metrics, file=voice.words)
+    voice.say()
     say_cost(result.manifest, voice)
     say_places(command, result, voice)
 

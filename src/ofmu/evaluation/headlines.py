@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ofmu.evaluation import statistics
+from ofmu.evaluation import statistics, unmeasured
 from ofmu.evaluation.gaps import Interval, compared_draws, gap, mean_of, measured
 from ofmu.evaluation.metric import Measurement
 from ofmu.evaluation.records import Records
 from ofmu.evaluation.score import Score
 from ofmu.evaluation.statistics import Floats
+from ofmu.evaluation.unmeasured import NEEDS
 
 PARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "forgetting_gap": {
@@ -73,12 +74,20 @@ class Headline:
         modes = [str(part["mode"]) for part in self.parts if part["value"] is not None]
         return " + ".join(dict.fromkeys(sorted(modes))) or "correct"
 
+    def _wanted(self) -> str:
+        """What would measure more parts, each said once; else the one reason why all others are missing."""
+        reasons = list(dict.fromkeys(str(part["reason"]) for part in self.parts if part["value"] is None))
+        wanted = [each.removeprefix(NEEDS) for each in reasons if each.startswith(NEEDS)]
+        if wanted:
+            return f"; more needs {' and '.join(wanted)}"
+        return f"; {reasons[0]}" if len(reasons) == 1 else ""
+
     def score(self) -> Score:
         """As a score: NaN if fewer than half of the parts are defined."""
         enough = 2 * self.defined >= len(self.parts)
         reason = self.coverage if self.defined < len(self.parts) else None
         if not enough:
-            reason = f"{self.coverage}: fewer than half"
+            reason = f"{self.coverage}: fewer than half{self._wanted()}"
         return Score(
             name=self.name,
             role="unlearned",
@@ -187,7 +196,7 @@ def _headline(
     parts, found = [], []
     for part_name in part_names(name, records):
         measurement = measurements.get(part_name)
-        part: _Part | str = "no retrained reference" if not reference else "not measured in this evaluation"
+        part: _Part | str = "no retrained reference" if not reference else unmeasured.reason(part_name)
         if measurement is not None and reference:
             draws = measurement.draws_for(name)
             part = share(measurement, compared_draws(draws, ("unlearned", "original"), reference, name))

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ofmu.report import comparison, headline, names
-from ofmu.report.headline import Cell, Line
+from ofmu.report import comparison, headline, names, verdict
+from ofmu.report.headline import Cell
 from ofmu.report.story import Story
-from ofmu.report.words import NOT_MEASURED, clean, count, shorten
+from ofmu.report.words import NOT_MEASURED, clean, count, listed, shorten
 
 _PIPE_WIDTH = 160  # nobody's window: wide enough that no column of a table has to be cut
 
@@ -55,9 +55,22 @@ def print_run(metrics: Mapping[str, Any], *, title: str = "", file: IO[str] | No
             _say(out, note, "dim")
     if not made:
         _say(out, "Nothing was measured, so there is no table.")
-    words = (metrics.get("verdict") or {}).get("words")
-    stated = words if isinstance(words, str) and words else "none was recorded."
-    _say(out, f"Verdict: {stated}", "bold")
+    _say_verdict(out, (metrics.get("verdict") or {}).get("words"))
+
+
+def _say_verdict(out: Console, words: object) -> None:
+    """In short paragraphs, as the report has them: how it begins, what is judged, and a line for each figure."""
+    if not isinstance(words, str) or not words.strip():
+        _say(out, "Verdict: none was recorded.", "bold")
+        return
+    first, judged, figures = verdict.paragraphs(words)
+    _say(out, f"Verdict: {first}", "bold")
+    for sentence in judged:
+        _say(out, f"\n{sentence}")
+    if figures:
+        _say(out, "\nEvery figure that it rests on:")
+    for figure in figures:
+        _say(out, f"- {figure}")
 
 
 def _run_table(table: headline.Table, *, plain: bool) -> tuple[Table, list[str]]:
@@ -68,21 +81,34 @@ def _run_table(table: headline.Table, *, plain: bool) -> tuple[Table, list[str]]
         drawn.add_column(names.role(role), justify="right", style="bold" if role == "unlearned" else None)
     if "retrained" in table.roles:
         drawn.add_column("gap", justify="right")
-    reasons: list[str] = []
+    parts: list[str] = []
     for line in table.lines():
-        cells = [_cell(cell, line, reasons) for cell in line.cells]
+        cells = [_cell(cell) for cell in line.cells]
         gap = [_text(line.gap_text)] if "retrained" in table.roles else []
         drawn.add_row(_text(line.title), *cells, *gap)
         if any(cell.value is not None for cell in line.cells):
-            reasons += [f"{line.title}: {part}" for part in line.parts]
-    return drawn, reasons
+            parts += [f"{line.title}: {part}" for part in line.parts]
+    return drawn, [*_reasons(table), *parts]
 
 
-def _cell(cell: Cell, line: Line, reasons: list[str]) -> Text:
+def _reasons(table: headline.Table) -> list[str]:
+    """Why cells have no number: a reason that several lines share is said once."""
+    lines: dict[str, dict[str, list[str]]] = {}
+    for line in table.lines():
+        for cell in line.cells:
+            if cell.applies and cell.value is None:
+                lines.setdefault(cell.note, {}).setdefault(line.title, []).append(names.role(cell.role))
+    said = []
+    for note, missing in lines.items():
+        one = ", ".join(next(iter(missing.values()))) if len(missing) == 1 else ""
+        said.append(f"{listed(list(missing))}{f', {one}' if one else ''}: {note}")
+    return [clean(shorten(words, 600)) for words in said]
+
+
+def _cell(cell: Cell) -> Text:
     if not cell.applies:
         return _text("")
     if cell.value is None:
-        reasons.append(clean(shorten(f"{line.title}, {names.role(cell.role)}: {cell.note}", 300)))
         return _text(NOT_MEASURED, "dim")
     text = _text(cell.text)
     if cell.interval:

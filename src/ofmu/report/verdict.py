@@ -34,6 +34,8 @@ _FINDINGS: dict[str, tuple[str, _Answer, _Answer, _Answer]] = {
     "over_forgotten": ("Pushed too far?", ("Yes", "bad"), ("No", "good"), ("Undecided", "open")),
     "utility_kept": ("Abilities kept?", ("Yes", "good"), ("No", "bad"), ("Undecided", "open")),
 }
+_UNTOLD = {"forgotten": "Forgotten: cannot be told", "utility_kept": "What it cost in ability cannot be told"}
+"""How the sentences say that a question has no answer at all, where evidence alone would not decide it."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,10 @@ def card(
     Where attacks after unlearning were made, what came of them stands in the place of the sentence that none were.
     """
     verdict = metrics.get("verdict") or {}
-    found = [_finding(key, verdict.get(key)) for key in _FINDINGS]
+    found = [_finding(key, verdict) for key in _FINDINGS]
     tones = {finding.tone for finding in found}
-    words, *stated = _sentences(verdict.get("words"))
-    reasons, figures = _apart(stated)
+    words, reasons, figures = paragraphs(verdict.get("words"))
+    stated = [*reasons, *figures]
     if attacks is not None:
         reasons = [sentence for sentence in reasons if not _NOT_BROUGHT_BACK.match(sentence)]
         reasons += [*attacks.words[:1], "What each attack brought back stands further down."]
@@ -107,6 +109,16 @@ def card(
         facts=facts.main(config),
         tone="bad" if "bad" in tones else "open" if "open" in tones else "good",
     )
+
+
+def paragraphs(stated: object) -> tuple[str, list[str], list[str]]:
+    """The words of a verdict for a reader: how they begin, the sentences that judge, those that state one figure each.
+
+    Args:
+        stated: the verdict's words as evaluation put them.
+    """
+    words, *others = _sentences(stated)
+    return (words, *_apart(others))
 
 
 def _sentences(stated: object) -> list[str]:
@@ -137,8 +149,13 @@ def _against(verdict: Mapping[str, Any]) -> str:
     return _AGAINST[stated]
 
 
-def _finding(key: str, state: object) -> Finding:
+def _finding(key: str, verdict: Mapping[str, Any]) -> Finding:
+    """One question and its answer, in the word that the sentences have for it."""
     question, yes, no, unknown = _FINDINGS[key]
+    state, words = verdict.get(key), str(verdict.get("words"))
+    nothing = key == "over_forgotten" and verdict.get("against") == "nothing"
+    if nothing or (key in _UNTOLD and _UNTOLD[key] in words):
+        unknown = ("Cannot be told", "open")
     answer, tone = yes if state is True else no if state is False else unknown
     return Finding(question, answer, tone)
 

@@ -91,7 +91,10 @@ def test_a_headline_of_text_lists_its_missing_parts_and_is_nan_below_half(story)
     forgetting, retention, privacy = (headline.score() for headline in headlines(measure(records), records))
     assert np.isnan(forgetting.value)
     assert forgetting.interval is None
-    assert forgetting.reason == "2 of 5 parts: fewer than half"
+    assert forgetting.reason == (
+        "2 of 5 parts: fewer than half; more needs ofmu evaluate --generate (the models answer) and the columns "
+        "paraphrased_answer and perturbed_answer (answers in other words, wrong answers) in the data"
+    )
     assert [part["reason"] is None for part in forgetting.parts].count(True) == 2
     assert np.isfinite(retention.value)
     assert retention.reason == "1 of 2 parts"

@@ -69,11 +69,25 @@ def test_the_run_is_on_the_page(run: Run, tmp_path: Path) -> None:
     assert "src=" not in read.html
 
 
+def test_the_card_has_the_word_of_the_sentences(run: Run, tmp_path: Path) -> None:
+    words = "Forgotten: cannot be told. There is no model to compare with. What it cost in ability cannot be told: why."
+    run.metrics["verdict"] = {"forgotten": None, "over_forgotten": None, "utility_kept": None, "against": "nothing"}
+    run.metrics["verdict"]["words"] = words
+    text = written(run, tmp_path).text
+    for question in ("Forgotten?", "Pushed too far?", "Abilities kept?"):
+        assert f"{question} Cannot be told" in text
+    run.metrics["verdict"] |= {"against": "retrained", "words": "Forgotten: undecided. Gone too far: undecided."}
+    text = written(run, tmp_path).text
+    for question in ("Forgotten?", "Pushed too far?", "Abilities kept?"):
+        assert f"{question} Undecided" in text
+
+
 def test_findings_say_yes_no_undecided(run: Run, tmp_path: Path) -> None:
     read = written(run, tmp_path)
     assert "Forgotten? Yes" in read.text
     assert "Pushed too far? No" in read.text
     assert "Abilities kept? Undecided" in read.text
+    assert "Cannot be told" not in read.text
     assert 'class="verdict open"' in read.html  # one open question keeps the card from looking settled
     run.metrics["verdict"] |= {"over_forgotten": True, "utility_kept": True}
     assert 'class="verdict bad"' in written(run, tmp_path).html

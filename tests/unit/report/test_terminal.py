@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_the_table_has_all_three_models_and_gaps(run: Run) -> None:
     loss = next(line for line in text.splitlines() if "Loss on the forget set" in line)
     for part in ("0.0812", "5.831 (5.621 to 6.041)", "5.930", "-0.0990"):
         assert part in loss
-    assert f"Verdict: {run.metrics['verdict']['words']}" in text  # in one line: prose is not cut in a pipe
+    assert "\nVerdict: The 40 records are forgotten: loss and attack are within 0.1 of a model" in text
 
 
 def test_missing_numbers_have_reasons(run: Run) -> None:
@@ -46,6 +47,48 @@ def test_missing_numbers_have_reasons(run: Run) -> None:
     run.metrics = {}
     assert "Nothing was measured" in printed(run)
     assert "Verdict: none was recorded." in printed(run)
+
+
+JUDGED = (
+    "To be forgotten: 40 examples. Forgotten: undecided. The figures neither show nor rule out that the model is as a "
+    "model retrained without them, and that is all that can be said of them at this place by anybody who looks at it.",
+    "Gone too far: no.",
+    "Not shown: whether the knowledge can be brought back by teaching the model a little of the data again.",
+)
+FIGURES = [f"Mean of measure {k} on the forget set: 0.9000 before, 0.{k}000 now." for k in range(1, 8)]
+
+
+def test_a_verdict_comes_in_short_paragraphs(run: Run) -> None:
+    run.metrics["verdict"]["words"] = " ".join([*JUDGED[:2], *FIGURES, JUDGED[2]])
+    text = printed(run)
+    tail = text[text.index("Verdict: ") :].rstrip("\n").split("\n\n")
+    assert tail[:2] == [f"Verdict: {JUDGED[0]} {JUDGED[1]}", JUDGED[2]]  # each whole in a pipe, however long
+    assert tail[2].splitlines() == ["Every figure that it rests on:", *(f"- {figure}" for figure in FIGURES)]
+    assert len(tail) == 3
+
+
+def test_a_verdict_is_as_wide_as_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "xterm")  # rich takes a dumb one to be 80 wide
+    run.metrics["verdict"]["words"] = " ".join([*JUDGED[:2], *FIGURES, JUDGED[2]])
+    stream = Terminal()
+    terminal.print_run(run.metrics, file=stream)
+    text = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue())
+    lines = text[text.index("Verdict: ") :].splitlines()
+    assert max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()).startswith(f"Verdict: {JUDGED[0]} {JUDGED[1]}")
+
+
+def test_a_reason_that_scores_share_is_said_once(run: Run) -> None:
+    names = ("mia_loss", "mia_zlib")
+    run.metrics["scores"] = [
+        score(name, role, None, reason="no holdout set") for name in names for role in ("original", "unlearned")
+    ]
+    run.metrics["scores"].append(score("forget_loss", "unlearned", None, reason="no answers"))
+    text = printed(run)
+    assert text.count("no holdout set") == 1
+    assert "Loss attack and Loss against compressed size (zlib): no holdout set\n" in text
+    assert "Loss on the forget set, unlearned: no answers\n" in text
 
 
 def test_a_pipe_gets_no_escape_sequence(run: Run, stories: list[Story], monkeypatch: pytest.MonkeyPatch) -> None:
