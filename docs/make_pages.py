@@ -16,7 +16,8 @@ from ofmu.cli.commands.metrics import BETTER, MODALITY
 from ofmu.cli.commands.unlearn import method_options
 from ofmu.cli.options import Option
 from ofmu.engine.method import Method
-from ofmu.evaluation.metric import Metric, all_metrics
+from ofmu.evaluation.metric import Metric
+from ofmu.evaluation.metrics import all_metrics
 from ofmu.methods.ofmu import PRESETS
 
 DOCS = Path(__file__).parent

@@ -9,10 +9,10 @@ import pytest
 from ofmu import methods
 from ofmu.core import similarity
 from ofmu.errors import InputError
-from ofmu.evaluation import attacks, own_metric
+from ofmu.evaluation import attacks, metrics
 
 
-@pytest.mark.parametrize("find", [methods.find, attacks.find, own_metric.load, similarity.find])
+@pytest.mark.parametrize("find", [methods.find, attacks.find, metrics.find, similarity.find])
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ofmu.errors import InputError
 
 if TYPE_CHECKING:
-    from ofmu.benchmarks.muse import Options, Wanted
+    from ofmu.benchmarks.muse_options import Options, Wanted
     from ofmu.evaluation.muse_scoring import Memorisation
     from ofmu.evaluation.record import Record
 

@@ -14,8 +14,8 @@ from ofmu.evaluation.muse import slope_per_fold
 from ofmu.evaluation.record import Record
 
 if TYPE_CHECKING:
-    from ofmu.benchmarks.muse import Options, Wanted
     from ofmu.benchmarks.muse_models import Model
+    from ofmu.benchmarks.muse_options import Options, Wanted
 
 CRITERIA = ("verbmem", "forget_knowmem", "privleak", "retain_knowmem")
 TITLES = {"scal": "scalability", "sust": "sustainability"}

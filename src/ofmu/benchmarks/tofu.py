@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from ofmu.errors import InputError
 from ofmu.ranges import Range
 
 if TYPE_CHECKING:
+    from ofmu.benchmarks.tofu_models import Measured
     from ofmu.data.examples import TextExamples
     from ofmu.evaluation.record import Record
 
@@ -59,23 +60,6 @@ class Options:
     """Seed of what is drawn."""
     output: str | None = None
     """Folder for records and tables; what it has of a model already is not measured again."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One model on all sets.
-
-    Args:
-        name: its row in the tables.
-        role: ``original``, ``retrained``, ``base`` or ``unlearned``.
-        records: set or view → record.
-        source: where the model is.
-    """
-
-    name: str
-    role: str
-    records: Mapping[str, Record] = field(repr=False)
-    source: str = ""
 
 
 def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
@@ -178,6 +162,7 @@ def _measured(
     tell: Callable[[str], None],
 ) -> Measured:
     """One model's records, from the folder where they are there already."""
+    from ofmu.benchmarks.tofu_models import Measured
     from ofmu.engine.processes import processes
     from ofmu.runs.inputs import encoder, read_model
     from ofmu.runs.scoring_sets import score_set

@@ -17,7 +17,8 @@ from ofmu.evaluation import attack_scores
 from ofmu.evaluation import truth_ratio as ratios
 from ofmu.evaluation.aggregates import harmonic_mean
 from ofmu.evaluation.kolmogorov_smirnov import kolmogorov_smirnov
-from ofmu.evaluation.metric import Attack, metric
+from ofmu.evaluation.metric import Attack
+from ofmu.evaluation.metrics import find
 from ofmu.evaluation.metrics.extraction_strength import suffix
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.statistics import Floats, auc
@@ -107,7 +108,7 @@ def _attacks(records: Mapping[str, Record]) -> Values:
     if "holdout" not in records:
         return found
     for name in ATTACKS:
-        kind = metric(name)
+        kind = find(name)
         if name == "mia_gradnorm" and "gradnorm" not in records["forget"].facts:
             continue
         assert issubclass(kind, Attack)

@@ -13,7 +13,8 @@ import numpy as np
 from ofmu.benchmarks.tofu_parity import Values, answers
 from ofmu.evaluation import aggregates
 from ofmu.evaluation.forget_quality import forget_quality
-from ofmu.evaluation.metric import Attack, metric
+from ofmu.evaluation.metric import Attack
+from ofmu.evaluation.metrics import find
 from ofmu.evaluation.mia_efficacy import fit_threshold
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
@@ -68,7 +69,7 @@ def at_thresholds(
         halves: set → id → half; the forget set's under ``forget-wrong``.
         base: the same of the base model, for the reference attack.
     """
-    kind = metric(attack)
+    kind = find(attack)
     assert issubclass(kind, Attack)
     read = {("unlearned", on): records[on] for on in ("forget", "holdout")}
     read |= {} if base is None else {("base", on): base[on] for on in ("forget", "holdout")}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ofmu.benchmarks.tofu import Measured
+from ofmu.benchmarks.tofu_models import Measured
 from ofmu.benchmarks.tofu_parity import Values, answers, parity
 from ofmu.benchmarks.tofu_quality import aggregate_row, at_thresholds, quality_row
 from ofmu.benchmarks.tofu_runs import attack_rows, cost_row

@@ -9,7 +9,8 @@ import numpy as np
 from ofmu.evaluation import statistics
 from ofmu.evaluation.attack import Attacked, Compared, Figure, figure
 from ofmu.evaluation.evaluate import measure
-from ofmu.evaluation.metric import Measurement, all_metrics
+from ofmu.evaluation.metric import Measurement
+from ofmu.evaluation.metrics import all_metrics
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
 

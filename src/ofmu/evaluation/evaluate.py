@@ -10,7 +10,8 @@ from typing import Any
 from ofmu.evaluation import average_gap, utility
 from ofmu.evaluation.gaps import with_gaps
 from ofmu.evaluation.headlines import headlines
-from ofmu.evaluation.metric import Halves, Measurement, Metric, all_metrics
+from ofmu.evaluation.metric import Halves, Measurement, Metric
+from ofmu.evaluation.metrics import all_metrics
 from ofmu.evaluation.records import Records, place
 from ofmu.evaluation.retain_sample import drawn
 from ofmu.evaluation.score import Score

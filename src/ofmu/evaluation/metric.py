@@ -6,17 +6,13 @@ entry-point group ``ofmu.metrics``.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from ofmu.errors import InputError, unknown
 from ofmu.evaluation import statistics
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import SETS, Records
@@ -299,53 +295,6 @@ class Attack(Metric):
 def file_name(kind: type[Metric]) -> str:
     """A metric's name: that of its file."""
     return kind.__module__.rpartition(".")[2]
-
-
-def all_metrics() -> dict[str, type[Metric]]:
-    """Name → class of every metric of the package and of the entry-point group ``ofmu.metrics``.
-
-    Raises:
-        InputError: if an entry point gives something that is no metric.
-    """
-    from ofmu.evaluation import metrics
-
-    found: dict[str, type[Metric]] = {}
-    for module in sorted(info.name for info in pkgutil.iter_modules(metrics.__path__)):
-        found[module] = _metric_of(f"{metrics.__name__}.{module}")
-    for entry in entry_points(group="ofmu.metrics"):
-        kind = entry.load()
-        if not (isinstance(kind, type) and issubclass(kind, Metric)):
-            raise InputError(f"the entry point '{entry.name}' of ofmu.metrics is {kind!r}, not a Metric class")
-        found[entry.name] = kind
-    return found
-
-
-def metric(name: str) -> type[Metric]:
-    """The metric of this name, or at a place ``my_module:MyMetric``.
-
-    Raises:
-        InputError: there is none; names the nearest.
-    """
-    if ":" in name:
-        from ofmu.evaluation.own_metric import load
-
-        return load(name)
-    known = all_metrics()
-    if name not in known:
-        raise unknown("metric", name, known)
-    return known[name]
-
-
-def _metric_of(module_name: str) -> type[Metric]:
-    module = importlib.import_module(module_name)
-    kinds = [
-        kind
-        for kind in vars(module).values()
-        if isinstance(kind, type) and issubclass(kind, Metric) and kind.__module__ == module_name
-    ]
-    if len(kinds) != 1:
-        raise TypeError(f"{module_name} must hold exactly one Metric class, not {len(kinds)}")
-    return kinds[0]
 
 
 def _joined(maps: Sequence[Mapping[str, object]], tables: Sequence[Table]) -> dict:

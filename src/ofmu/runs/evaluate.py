@@ -15,7 +15,7 @@ from ofmu.engine.processes import Processes, processes
 from ofmu.errors import RunError
 from ofmu.evaluation.evaluate import summarise
 from ofmu.evaluation.metric import Metric
-from ofmu.evaluation.own_metric import with_further
+from ofmu.evaluation.metrics import with_further
 from ofmu.evaluation.records import Records
 from ofmu.models.loaded import Loaded
 from ofmu.runs import evaluate_log, manifest, retraining, stored

@@ -10,7 +10,7 @@ from typing import Any
 from ofmu.errors import InputError, RunError
 from ofmu.evaluation.evaluate import summarise
 from ofmu.evaluation.logs import Log, read_log
-from ofmu.evaluation.own_metric import with_further
+from ofmu.evaluation.metrics import with_further
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
 from ofmu.runs import manifest, stored

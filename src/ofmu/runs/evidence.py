@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from ofmu.evaluation.joined import Joined
-from ofmu.evaluation.metric import Attack, all_metrics
+from ofmu.evaluation.metric import Attack
+from ofmu.evaluation.metrics import all_metrics
 from ofmu.evaluation.records import Records
 from ofmu.evaluation.statistics import Floats
 from ofmu.evaluation.truth_ratio import log_truth_ratio

@@ -13,7 +13,7 @@ from ofmu.data.images import Transform
 from ofmu.engine.processes import Processes, processes
 from ofmu.errors import RunError
 from ofmu.evaluation.evaluate import summarise
-from ofmu.evaluation.own_metric import with_further
+from ofmu.evaluation.metrics import with_further
 from ofmu.evaluation.records import Records
 from ofmu.models.adapters import merge
 from ofmu.models.loaded import Loaded

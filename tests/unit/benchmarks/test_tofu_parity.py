@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofmu.benchmarks.tofu import Measured
+from ofmu.benchmarks.tofu_models import Measured
 from ofmu.benchmarks.tofu_parity import UTILITY, answers, parity
 from ofmu.benchmarks.tofu_tables import tables
 from ofmu.evaluation.aggregates import memorization

@@ -9,7 +9,7 @@ import pytest
 
 from ofmu.evaluation.average_gap import average_gap, score
 from ofmu.evaluation.evaluate import as_json, measure
-from ofmu.evaluation.metric import metric
+from ofmu.evaluation.metrics import find
 from ofmu.evaluation.records import Records
 
 U = {"UA": 5.2, "RA": 99.9, "TA": 93.0, "MIA": 15.0}
@@ -39,7 +39,7 @@ def records(image_record, *, roles=("unlearned", "retrained")) -> Records:
 
 def test_as_a_score_with_its_four_parts(image_record):
     given = records(image_record)
-    found = measure(given, metrics=[metric("accuracy"), metric("mia_efficacy")])
+    found = measure(given, metrics=[find("accuracy"), find("mia_efficacy")])
     total = score(found, given)
     parts = {part["name"]: part for part in total.parts}
     assert list(parts) == ["UA", "RA", "TA", "MIA"]
@@ -55,7 +55,7 @@ def test_as_a_score_with_its_four_parts(image_record):
 
 def test_without_a_part_there_is_a_reason(image_record):
     given = records(image_record)
-    found = score(measure(given, metrics=[metric("accuracy")]), given)
+    found = score(measure(given, metrics=[find("accuracy")]), given)
     assert math.isnan(found.value)
     assert "mia_efficacy" in found.reason
     alone = records(image_record, roles=("unlearned",))

@@ -12,7 +12,8 @@ import torch
 from ofmu.data.formats import read
 from ofmu.data.tokens import TokenSet, encode_text
 from ofmu.evaluation.documents import document_losses
-from ofmu.evaluation.metric import SetMean, metric
+from ofmu.evaluation.metric import SetMean
+from ofmu.evaluation.metrics import find
 from ofmu.evaluation.perplexity import windows
 from ofmu.evaluation.records import Records
 from toys import llama, tokenizer
@@ -60,7 +61,7 @@ def of(text_record: Any, losses: list[float], tokens: list[float], sizes: list[f
 
 
 def score(name: str, records: Records) -> Any:
-    (own,) = metric(name).over(records)
+    (own,) = find(name).over(records)
     return own.score(records)
 
 
@@ -96,9 +97,9 @@ def test_the_interval_is_that_of_a_ratio(text_record):
 
 def test_what_is_no_document_has_no_perplexity(text_record):
     none = Records({("unlearned", "retain"): text_record({"a": [1.0]})})
-    assert metric("perplexity").over(none) == []
+    assert find("perplexity").over(none) == []
     records = of(text_record, [2.0, math.nan], [2.0, 3.0], [3.0, 5.0])  # an answer to a question
     found = score("bits_per_byte", records)
     assert (found.n, list(found.excluded)) == (1, ["1"])
     assert found.value == pytest.approx(2 / (3 * math.log(2)))
-    assert isinstance(metric("perplexity").over(records)[0], SetMean)
+    assert isinstance(find("perplexity").over(records)[0], SetMean)

@@ -6,7 +6,7 @@ import pytest
 from ofmu.evaluation.evaluate import measure
 from ofmu.evaluation.gaps import compared_draws, gap
 from ofmu.evaluation.headlines import forgetting_gap, headlines, part_names, privacy_gap, retention_gap
-from ofmu.evaluation.metric import metric
+from ofmu.evaluation.metrics import find
 from ofmu.evaluation.records import Records
 
 
@@ -18,7 +18,7 @@ def probabilities(text_record, values: dict[str, float], on: str = "forget") -> 
 def test_the_residual_of_the_worked_example(text_record):
     for values, expected in (((0.88, 0.30, 0.12), 0.237), ((0.82, 0.45, 0.38), 0.159)):
         named = dict(zip(("original", "unlearned", "retrained"), values))
-        measurement = metric("probability")("forget").measure(probabilities(text_record, named))  # type: ignore[call-arg]
+        measurement = find("probability")("forget").measure(probabilities(text_record, named))  # type: ignore[call-arg]
         found = gap(measurement, "unlearned", ("retrained",))
         assert found is not None
         assert found.residual == pytest.approx(expected, abs=5e-4)

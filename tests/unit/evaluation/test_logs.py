@@ -16,7 +16,7 @@ import pytest
 from ofmu.errors import InputError
 from ofmu.evaluation.evaluate import measure, summarise
 from ofmu.evaluation.logs import Log, read_log
-from ofmu.evaluation.metric import metric
+from ofmu.evaluation.metrics import find
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
 from ofmu.evaluation.score import Score
@@ -140,7 +140,7 @@ def test_a_log_of_muse_gives_the_published_numbers(role: str, logs: Path):
 
 
 def scores_of(log: Log, name: str, role: str = "unlearned") -> Score:
-    kind = metric(name.removeprefix("forget_").removeprefix("retain_"))
+    kind = find(name.removeprefix("forget_").removeprefix("retain_"))
     records = Records({(role, set_name): record for set_name, record in log.records.items()})
     return measure(records, metrics=[kind])[name].scores[role]
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ofmu.errors import InputError
-from ofmu.evaluation.metric import Attack, Metric, SetMean, all_metrics, metric
+from ofmu.evaluation.metric import Attack, Metric, SetMean
+from ofmu.evaluation.metrics import all_metrics, find
 from ofmu.evaluation.records import Records
 
 NAMES = {
@@ -33,7 +34,7 @@ def unlearned(**sets) -> Records:
 
 
 def only(kind: str, on: str) -> SetMean:
-    found = metric(kind)
+    found = find(kind)
     assert issubclass(found, SetMean)
     return found(on)
 
@@ -50,7 +51,7 @@ def test_the_files_are_the_metrics_and_each_is_documented():
 
 def test_an_unknown_metric_names_the_nearest():
     with pytest.raises(InputError, match="did you mean 'probability'"):
-        metric("probabilty")
+        find("probabilty")
 
 
 def test_probability_of_the_worked_example(text_record):
@@ -90,7 +91,7 @@ def test_mia_loss_of_the_worked_example(text_record):
         forget=text_record({"a": [1.0], "b": [2.0], "c": [3.0]}),
         holdout=text_record({"a": [2.0], "b": [4.0], "c": [5.0]}),
     )
-    score = metric("mia_loss").over(records)[0].score(records)
+    score = find("mia_loss").over(records)[0].score(records)
     assert score.value == pytest.approx(0.8333, abs=5e-5)
     assert (score.n, score.clusters) == (6, 6)
     assert score.per_sample["forget/a"] == 1.0
@@ -105,7 +106,7 @@ def test_threshold_attacks_on_images(image_record):
     records = unlearned(forget=forget, test=test)
     expected = {"mia_confidence": 4.5 / 6, "mia_correctness": 2 / 3, "mia_entropy": 5 / 6}
     for name, value in expected.items():
-        attack = metric(name).over(records)[0]
+        attack = find(name).over(records)[0]
         assert attack.sets == ("forget", "test")  # no holdout: the test images are the non-members
         found = attack.score(records).value
         f, h = (attack.values(record).values for record in (forget, test))
@@ -113,14 +114,14 @@ def test_threshold_attacks_on_images(image_record):
         assert found == pytest.approx(pairs)
         if name != "mia_correctness":
             assert found == pytest.approx(value)
-    accuracy = {name: metric("accuracy")(name).score(records).value for name in ("forget", "test")}
-    found = metric("mia_correctness").over(records)[0].score(records).value
+    accuracy = {name: find("accuracy")(name).score(records).value for name in ("forget", "test")}
+    found = find("mia_correctness").over(records)[0].score(records).value
     assert found == pytest.approx(0.5 + (accuracy["forget"] - accuracy["test"]) / 2)
 
 
 def test_the_holdout_is_preferred_to_the_test_set(image_record):
     records = unlearned(**{name: image_record([[1.0, 0.0]], [0]) for name in ("forget", "holdout", "test")})
-    assert metric("mia_confidence").over(records)[0].sets == ("forget", "holdout")
+    assert find("mia_confidence").over(records)[0].sets == ("forget", "holdout")
 
 
 def test_accuracy_where_a_class_is_removed(image_record):
@@ -130,7 +131,7 @@ def test_accuracy_where_a_class_is_removed(image_record):
         retain=image_record(logits, [0] * 15 + [1] * 15),
         test=image_record(np.eye(3)[[0, 0, 2, 0]].tolist(), [0, 1, 2, 2]),
     )
-    scores = {each.name: each.score(records) for each in metric("accuracy").over(records)}
+    scores = {each.name: each.score(records) for each in find("accuracy").over(records)}
     assert scores["test_accuracy"].value == 0.5  # classes 0 and 1 only
     assert scores["test_accuracy"].n == 2
     assert not scores["test_accuracy"].excluded
@@ -156,11 +157,11 @@ def test_a_value_that_is_not_finite_makes_the_score_nan_and_is_named(text_record
 
 def test_missing_is_not_zero(text_record):
     records = unlearned(forget=text_record({"a": [1.0]}))
-    score = metric("mia_loss").over(records)[0].score(records)
+    score = find("mia_loss").over(records)[0].score(records)
     assert math.isnan(score.value)
     assert score.reason == "no holdout set"
     records.add("original", "holdout", text_record({"a": [1.0]}))
-    score = metric("mia_loss").over(records)[0].score(records)
+    score = find("mia_loss").over(records)[0].score(records)
     assert score.reason == "not measured on the holdout set"
     gone = text_record({"a": [1.0]}, content=[False])
     score = only("exact_memorization", "forget").score(unlearned(forget=gone))
@@ -173,7 +174,7 @@ def test_only_the_reporting_half_counts(text_record):
     halves = {"holdout": {"a": "steer", "b": "report", "c": "report", "q": "report", "r": "steer"}}
     score = only("loss", "holdout").score(unlearned(holdout=record), halves=halves)
     assert (score.value, score.half, score.n, set(score.excluded)) == (3.0, "report", 2, {"q"})
-    attack = metric("mia_loss")()
+    attack = find("mia_loss")()
     assert isinstance(attack, Attack)
     both = unlearned(forget=text_record({"x": [3.0]}), holdout=record)
     assert attack.score(both, halves=halves).half == "report"
@@ -184,7 +185,7 @@ def test_only_the_reporting_half_counts(text_record):
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_order_of_examples_changes_nothing(name, story, image_record):
-    kind = metric(name)
+    kind = find(name)
     if kind.modality == "image":
         rng = np.random.default_rng(0)
         made = [(rng.normal(size=(40, 3)).tolist(), rng.integers(0, 3, 40).tolist()) for _ in range(2)]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.svm import SVC
 
-from ofmu.evaluation.metric import metric
+from ofmu.evaluation.metrics import find
 from ofmu.evaluation.mia_efficacy import class_matched, fit_threshold, salun_unseen
 from ofmu.evaluation.records import Records
 
@@ -97,7 +97,7 @@ def story(image_record, forget: Sequence[float], *, size: int = 40) -> Records:
 
 
 def instances(records: Records) -> dict:
-    return {each.name: each for each in metric("mia_efficacy").over(records)}
+    return {each.name: each for each in find("mia_efficacy").over(records)}
 
 
 def test_the_share_of_the_forget_set_that_looks_unseen(image_record):
@@ -128,7 +128,7 @@ def test_without_a_known_half_there_is_a_reason_and_no_value(image_record):
     assert "whole sets" in found["mia_efficacy_salun"].reason
     assert all(math.isnan(score.value) and not score.excluded for score in found.values())
     alone = Records({key: record for key, record in records.items() if key[1] == "forget"})
-    (only,) = metric("mia_efficacy").over(alone)
+    (only,) = find("mia_efficacy").over(alone)
     assert "retain and the test set" in only.score(alone).reason
 
 

@@ -14,8 +14,7 @@ import pytest
 
 from ofmu.errors import InputError
 from ofmu.evaluation.evaluate import summarise
-from ofmu.evaluation.metric import all_metrics, metric
-from ofmu.evaluation.own_metric import load, with_further
+from ofmu.evaluation.metrics import all_metrics, find, with_further
 from ofmu.evaluation.records import Records
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/own-metric.md"
@@ -31,7 +30,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleT
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "best_remembered", raising=False)
-    load(NAME)
+    find(NAME)
     yield sys.modules["best_remembered"]
     sys.modules.pop("best_remembered", None)
 
@@ -62,7 +61,7 @@ def test_the_example_is_measured_beside_the_others(example: ModuleType, story: C
 
 
 def test_a_place_is_found_by_name_too(example: ModuleType):
-    assert metric(NAME) is example.BestRemembered
+    assert find(NAME) is example.BestRemembered
     assert with_further([NAME, NAME])[-1] is example.BestRemembered
     assert with_further([]) == list(all_metrics().values())
 

@@ -21,7 +21,7 @@ from ofmu.evaluation.aggregates import UTILITY_PARTS, memorization, model_utilit
 from ofmu.evaluation.attack_scores import privleak, privleak_open_unlearning, zlib_bytes
 from ofmu.evaluation.forget_quality import forget_quality
 from ofmu.evaluation.kolmogorov_smirnov import kolmogorov_smirnov
-from ofmu.evaluation.metric import metric
+from ofmu.evaluation.metrics import find
 from ofmu.evaluation.metrics.exact_memorization import ExactMemorization
 from ofmu.evaluation.metrics.mia_loss import MiaLoss
 from ofmu.evaluation.metrics.probability import Probability
@@ -141,7 +141,7 @@ def test_exact_memorization_of_logged_shares_goes_through_the_metric(logs, text_
     record = text_record({str(i): [0.0] * share.denominator for i, share in enumerate(exact)}, correct=correct)
     score = ExactMemorization("forget").score(Records({("unlearned", "forget"): record}))
     assert score.value == pytest.approx(shares[:40].mean(), abs=1e-7)
-    assert metric("exact_memorization") is ExactMemorization
+    assert find("exact_memorization") is ExactMemorization
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ofmu.evaluation.evaluate import measure
-from ofmu.evaluation.metric import Attack, SetMean, metric
+from ofmu.evaluation.metric import Attack, SetMean
+from ofmu.evaluation.metrics import find
 from ofmu.evaluation.records import Records
 
 
 def value(kind: str, record) -> np.ndarray:
-    found = metric(kind)
+    found = find(kind)
     made = found("forget") if issubclass(found, SetMean) else found()
     return made.values(record).values
 
@@ -35,7 +36,7 @@ def test_extraction_strength_is_a_suffix_and_never_above_exact_memorisation(text
     losses = {str(index): [0.1] * len(row) for index, row in enumerate(rows)}
     right, content = zip(*(cell for row in rows for cell in row))
     record = text_record(losses, correct=list(right), content=list(content))
-    found = metric("extraction_strength")("forget").values(record)  # pyright: ignore[reportCallIssue]
+    found = find("extraction_strength")("forget").values(record)  # pyright: ignore[reportCallIssue]
     for index, row in enumerate(rows):
         own = [good for good, inside in row if inside]
         if not own:
@@ -59,7 +60,7 @@ def test_min_k_plus_plus_takes_the_lowest_z(text_record):
 def test_an_example_without_content_is_excluded_from_min_k(text_record):
     record = text_record({"a": [0.5], "b": [0.5, 1.0]}, content=[False, True, True])
     for kind in ("mia_min_k", "mia_min_k_plus_plus"):
-        found = metric(kind)
+        found = find(kind)
         assert issubclass(found, Attack)
         assert set(found().values(record).excluded) == {"a"}
 

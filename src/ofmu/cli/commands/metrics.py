@@ -38,7 +38,7 @@ def metrics(name: str | None = None, /, *, json: Switch = False) -> int:
 
 
 def _all(voice: Voice) -> None:
-    from ofmu.evaluation.metric import all_metrics
+    from ofmu.evaluation.metrics import all_metrics
 
     known = all_metrics()
     rows = [
@@ -51,9 +51,9 @@ def _all(voice: Voice) -> None:
 
 
 def _one(name: str, voice: Voice) -> None:
-    from ofmu.evaluation.metric import metric
+    from ofmu.evaluation.metrics import find
 
-    kind = metric(name)
+    kind = find(name)
     voice.say(name, "bold")
     for line in catalogue.description(kind):
         voice.say(line)
