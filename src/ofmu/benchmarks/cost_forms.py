@@ -80,6 +80,7 @@ def forms() -> dict[str, Form]:
         ),
         "round of 5 C8 projected": Form("round", 11, _round(step="projected"), pairs=6),
         "round of 5 C4 and C5": Form("round", 12, _frugal, pairs=6),
+        "round of 5 C4 secant": Form("round", 24, _round(derivatives="secant"), pairs=6),
         "round of 5 C2 forward": Form("round", 28, _round(), pairs=6),
     }
 

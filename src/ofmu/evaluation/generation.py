@@ -23,7 +23,7 @@ from ofmu.evaluation import key_values
 from ofmu.models.folders import context_of
 from ofmu.models.quiet import quiet
 
-_SEGMENT = 8  # new tokens between two looks at which rows have ended and leave the batch
+_SEGMENT = 4  # new tokens between two looks at which rows have ended and leave the batch
 
 
 @dataclass(frozen=True)
