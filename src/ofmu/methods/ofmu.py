@@ -144,7 +144,8 @@ class OFMU(Method):
     priority: str | float | None = None
     """Whose progress is served first, in the place of the balance: `forget` (what forgetting needs to reach its goal
     is not undone), `retain` (forgetting yields as the retain loss uses up its band), `balanced` (neither side loses,
-    to first order), or a number (how strongly forgetting pulls, as a multiple of retention); a target for one side:
+    to first order), a number (how strongly forgetting pulls, as a multiple of retention; "from 2 to 0.5": it changes by
+    the same factor in equal times, to the last step), or a target for one side:
     "forget to the holdout's level", "forget to a loss of 3", "retain loss may rise by at most 2 %" (of the loss at the
     start; or "0.1 nats"); `none` is λ_eff alone."""
     debias: Literal["moving", "halves", "off"] | None = None

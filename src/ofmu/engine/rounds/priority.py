@@ -14,6 +14,7 @@ from ofmu.errors import InputError
 WORDS = ("none", "forget", "retain", "balanced")
 
 _RISE: Final = re.compile(r"retain loss may rise by at most (\d+(?:\.\d*)?|\.\d+) ?(%|nats)?")
+_PATH: Final = re.compile(r"from (\d+(?:\.\d*)?|\.\d+) to (\d+(?:\.\d*)?|\.\d+)")
 _LEVEL: Final = re.compile(r"forget to (?:the holdout's level|a loss of (\d+(?:\.\d*)?|\.\d+)(?: nats)?)")
 
 LIMIT = 8.0
@@ -41,12 +42,12 @@ class Priority:
         forget:    λ = μ,              at least ⟨−d, ∇Φ⟩ ≥ τ for d = ∇L_r − μ∇Φ,   τ = base · left · ‖∇Φ‖²   (53)
         retain:    λ = min(base, 1/ν)  the same with the sides exchanged,            τ = used/base · ‖∇L_r‖²
         balanced:  λ = base, held between μ and 1/ν at τ = 0: no side loses, to first order
-        r > 0:     λ = r ‖∇L_r‖/‖∇Φ‖   the two sides pull as r to 1
+        r > 0:     λ = r ‖∇L_r‖/‖∇Φ‖   the two sides pull as r to 1; "from r to s": r^(1−t) s^t at a share t
 
-    `left` is the share of the way to the goal that is left (1 without a goal), `used` the share of the retain loss's
-    band that is used up; a sentence names another goal or band: "forget to a loss of 3", "retain loss may rise by at
-    most 2 %" (of what it was at the first check). Exact for plain steps; under a preconditioner the gradients stand for
-    the steps.
+    t is the share of the steps taken; `left` is the share of the way to the goal that is left (1 without a goal),
+    `used` the share of the retain loss's band that is used up; a sentence names another goal or band: "forget to a
+    loss of 3", "retain loss may rise by at most 2 %" (of what it was at the first check). Exact for plain steps; under
+    a preconditioner the gradients stand for the steps.
 
     Args:
         wanted: as :func:`wanted` gives it; ``none`` is base.
@@ -75,21 +76,22 @@ class Priority:
         else:
             self._used = max(0.0, check.retain_excess / self._band)
 
-    def weight(self, base: float, w: Vector, g_r: Vector | None) -> Weight:
+    def weight(self, base: float, w: Vector, g_r: Vector | None, elapsed: float = 0.0) -> Weight:
         """λ of an inner step.
 
         Args:
             base: λ_eff > 0 as it would be without priority.
             w: ∇Φ.
             g_r: ∇L_r, or that of the last outer step; None while none is known, and base is taken.
+            elapsed: share t of the steps allowed that has been taken, in [0, 1].
         """
         if self._wanted == "none" or not g_r:
             return Weight(base)
         size, b = number(w.norm()), number(g_r.norm())
         if size == 0 or b == 0:
             return Weight(base)
-        if isinstance(self._wanted, float):
-            return self._limited(base, self._wanted * b / size)
+        if isinstance(self._wanted, Ratio):
+            return self._limited(base, self._wanted.after(elapsed) * b / size)
         served = self._wanted != "balanced"
         mu = nu = None
         if self._wanted in ("forget", "balanced"):
@@ -116,6 +118,22 @@ class Priority:
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """How strongly forgetting pulls as a multiple of retention: at the start and at the last step, both > 0."""
+
+    start: float
+    end: float
+
+    def after(self, elapsed: float) -> float:
+        """r^(1−t) s^t after a share t of the steps: by the same factor in equal times.
+
+        >>> [round(Ratio(4.0, 1.0).after(share), 3) for share in (0.0, 0.5, 1.0)]
+        [4.0, 2.0, 1.0]
+        """
+        return self.start ** (1 - elapsed) * self.end**elapsed
+
+
+@dataclass(frozen=True)
 class _Target:
     """A forget loss to come to, or a tolerated rise of the retain loss: in nats, or as a share of the start."""
 
@@ -129,8 +147,8 @@ def wanted(priority: str | float) -> str | float:
     Raises:
         InputError: none of these.
 
-    >>> wanted("forget"), wanted("0.5"), wanted("retain loss may rise by at most 2 %")
-    ('forget', 0.5, 'retain loss may rise by at most 2 %')
+    >>> wanted("forget"), wanted("0.5"), wanted("from 2 to .5"), wanted("retain loss may rise by at most 2 %")
+    ('forget', 0.5, 'from 2 to .5', 'retain loss may rise by at most 2 %')
     """
     text = str(priority)
     if text in WORDS:
@@ -138,25 +156,30 @@ def wanted(priority: str | float) -> str | float:
     sentence = _RISE.fullmatch(text) or _LEVEL.fullmatch(text)
     if sentence and (sentence[1] is None or float(sentence[1]) > 0):
         return text
+    if (path := _PATH.fullmatch(text)) and min(map(float, path.groups())) > 0:
+        return text
     try:
         ratio = float(priority)
     except ValueError:
         ratio = 0.0
     if not 0 < ratio < float("inf"):
         raise InputError(
-            f"method.priority is {priority!r}, but must be one of {', '.join(WORDS)}, a number > 0, "
+            f"method.priority is {priority!r}, but must be one of {', '.join(WORDS)}, a number > 0, 'from 2 to 0.5', "
             "\"forget to the holdout's level\", 'forget to a loss of 3', 'retain loss may rise by at most 2 %' or "
             "'... at most 0.1 nats'"
         )
     return ratio
 
 
-def _parsed(priority: str | float) -> tuple[str | float, _Target | None]:
+def _parsed(priority: str | float) -> tuple[str | Ratio, _Target | None]:
     """Whose progress comes first, and what a sentence names as its target."""
-    text = str(priority)
-    if rise := _RISE.fullmatch(text):
+    if not isinstance(priority, str):
+        return Ratio(priority, priority), None
+    if path := _PATH.fullmatch(priority):
+        return Ratio(float(path[1]), float(path[2])), None
+    if rise := _RISE.fullmatch(priority):
         percent = rise[2] == "%"
         return "retain", _Target(float(rise[1]) / (100 if percent else 1), percent)
-    if level := _LEVEL.fullmatch(text):
+    if level := _LEVEL.fullmatch(priority):
         return "forget", None if level[1] is None else _Target(float(level[1]))
     return priority, None

@@ -112,7 +112,8 @@ class Rounds(Process):
         displacement = None if delta is None else number(delta.norm())  # a lesson goes on from δ, in place
         seen_of = pair.at(delta)
         seen = self._direction(seen_of, delta)
-        weight = self._priority.weight(self._balance.weight, seen.gradient, seen.g_r or self._phi.last_retain)
+        retain = seen.g_r or self._phi.last_retain
+        weight = self._priority.weight(self._balance.weight, seen.gradient, retain, self._elapsed())
         self._task.before_edit()
         with self._measured.step("forget", seen.gradient):
             self._optimiser.ascend(seen.gradient, lr, weight.lambda_eff, 1 / self._settings.inner_steps)
@@ -160,7 +161,11 @@ class Rounds(Process):
             goal = self._task.goal
             # where an adversary asks, nothing calls back: only a smaller weight does
             past = settings.adversary_steps > 0 and goal is not None and goal.past(check.forget_loss)
-            self._balance.observe(check, pace.step / pace.steps, past=past)
+            self._balance.observe(check, self._elapsed(), past=past)
+
+    def _elapsed(self) -> float:
+        """Share of the steps allowed that has been taken, in [0, 1]."""
+        return min(1.0, self._task.pace.step / self._task.pace.steps)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments, balance, remembered step lengths and norms."""

@@ -75,6 +75,14 @@ def test_a_ratio_is_that_of_the_two_pulls() -> None:
     assert Priority(0.5, 0.02).weight(1.0, w, g_r).lambda_eff == pytest.approx(0.25)
 
 
+def test_a_ratio_may_change_by_the_same_factor_in_equal_times() -> None:
+    w, g_r = vectors(0.3)
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+    weights = [Priority(wanted("from 2 to .5"), 0.02).weight(100.0, w, g_r, share).lambda_eff for share in shares]
+    assert weights == pytest.approx([weights[0] * 4**-share for share in shares])
+    assert weights[0] == pytest.approx(Priority(2.0, 0.02).weight(100.0, w, g_r).lambda_eff)
+
+
 def test_without_priority_or_gradient_the_base_holds() -> None:
     w, g_r = vectors(0.3)
     assert Priority("none", 0.02).weight(0.2, w, g_r).lambda_eff == 0.2
@@ -124,7 +132,9 @@ def test_a_forget_loss_as_target() -> None:
     assert level.weight(0.2, w, g_r) == word.weight(0.2, w, g_r)
 
 
-@pytest.mark.parametrize("text", ["forget everything", "retain loss may rise by at most 0 %", "-1", "nan"])
+@pytest.mark.parametrize(
+    "text", ["forget everything", "from 0 to 2", "from 2", "retain loss may rise by at most 0 %", "-1", "nan"]
+)
 def test_other_sentences_are_refused_with_those_that_are_known(text: str) -> None:
     with pytest.raises(InputError, match="retain loss may rise by at most 2 %"):
         wanted(text)

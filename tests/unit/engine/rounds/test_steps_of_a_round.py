@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -157,3 +158,18 @@ def test_a_way_within_the_region_is_left_as_it_is(ranks: Processes) -> None:
     there = theta_of(task)
     assert region.keep() == 1.0
     assert all(torch.equal(there[name], p) for name, p in task.parameters.items())
+
+
+def test_a_ratio_that_changes_is_followed_by_the_rounds(ranks: Processes) -> None:
+    """λ = r ‖∇L_r‖/‖∇Φ‖ with the last outer step's retain gradient, and the r that is due at each round."""
+    task = task_of(ranks)
+    process = OFMU(similarity="none", rho=0.0, priority="from 1 to .25", balance="fixed", lambda_eff=100.0).start(task)
+    records = []
+    for _ in range(4):
+        records.append(process.step())
+        task.pace.step += 1
+    for number, (before, now) in enumerate(itertools.pairwise(records), start=1):
+        due = 0.25 ** (number / task.pace.steps)
+        assert before.norm_retain is not None
+        assert now.more["norm_phi"] is not None
+        assert now.more["lambda_eff"] == pytest.approx(due * before.norm_retain / now.more["norm_phi"], rel=1e-6)
