@@ -20,6 +20,7 @@ from ofmu.benchmarks.tofu_runs import attack_rows, cost_row
 from ofmu.data.halves import deal
 from ofmu.data.views import base_id
 from ofmu.evaluation.evaluate import summarise
+from ofmu.evaluation.paired import holm
 from ofmu.evaluation.record import Record
 from ofmu.evaluation.records import Records
 from ofmu.evaluation.truth_ratio import knowledge, log_truth_ratio
@@ -184,8 +185,13 @@ def _utility_row(name: str, values: Values) -> Row:
 
 
 def _quality_rows(shown: Sequence[Measured], retrained: Sequence[Mapping[str, Record]], halves: dict) -> list[Row]:
+    """Forget quality of each model; the tests of the unlearned ones are reported together, hence Holm's p too."""
     rows = {each.name: quality_row(each.records, retrained, halves) for each in shown}
-    return [{"model": name, **row} for name, row in rows.items() if row is not None]
+    found = [{"model": name, **row} for name, row in rows.items() if row is not None]
+    unlearned = {each.name for each in shown if each.role == "unlearned"}
+    tested = [row for row in found if row["model"] in unlearned and np.isfinite(row["sign-flip p"])]
+    adjusted = dict(zip([row["model"] for row in tested], holm([row["sign-flip p"] for row in tested]), strict=True))
+    return [{**row, "sign-flip p, Holm": float(adjusted.get(row["model"], NAN))} for row in found]
 
 
 def _aggregate_rows(

@@ -97,3 +97,18 @@ def test_a_row_of_a_table_is_about_one_set_of_examples_and_one_yardstick(logs: P
     parts = [summary[name] for name in ("extraction_strength", "exact_memorization", "forget_Q_A_PARA_Prob")]
     row = found["tables"]["public aggregates (whole sets; not for ranking)"][0]
     assert row["memorization"] == pytest.approx(memorization(*parts, known), abs=1e-12)
+
+
+def test_the_tests_of_the_unlearned_models_are_reported_together(logs: Path):
+    """Holm's p of two models: twice the smaller, and no less than that for the larger."""
+    roles = {"retrained": ("retrained", MODELS[11]), "a": ("unlearned", MODELS[8]), "b": ("unlearned", MODELS[5])}
+    measured = [
+        Measured(name, role, {on: each for on, each in of(logs, model).items() if on in KEPT})
+        for name, (role, model) in roles.items()
+    ]
+    rows = tables(measured, split="forget10", seed=0)["tables"]["forget quality (reporting half, paired)"]
+    own = {row["model"]: (row["sign-flip p"], row["sign-flip p, Holm"]) for row in rows}
+    small, large = sorted((own["a"], own["b"]))
+    assert small[1] == pytest.approx(min(1.0, 2 * small[0]))
+    assert large[1] == pytest.approx(max(small[1], large[0]))
+    assert math.isnan(own["retrained"][1])
