@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ofmu.core import Problem, SolveOptions, Vector, solve
@@ -26,6 +27,14 @@ def ranks() -> Iterator[Processes]:
         yield found
 
 
+def whole_losses(model: torch.nn.Module) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
+    """L_f and L_r of this model on the whole sets."""
+    batches = (sets("image")[name] for name in ("forget", "retain"))
+    whole = [found.batch(range(len(found))) for found in batches]
+    forget, retain = (lambda batch=each: cross_entropy(model(batch.pixel_values), batch.labels) for each in whole)
+    return forget, retain
+
+
 @pytest.mark.parametrize("scale", ["raw", "relative"])
 @pytest.mark.parametrize("similarity", ["cosine", "squared_hinge"])
 def test_rounds_are_those_of_solve(similarity: str, scale: str, ranks: Processes) -> None:
@@ -39,11 +48,7 @@ def test_rounds_are_those_of_solve(similarity: str, scale: str, ranks: Processes
     process = method.start(task)
 
     parameters = dict(other.named_parameters())
-    batches = {name: found.batch(range(len(found))) for name, found in sets("image").items()}
-    forget, retain = (
-        lambda batch=batches[name]: cross_entropy(other(batch.pixel_values), batch.labels)
-        for name in ("forget", "retain")
-    )
+    forget, retain = whole_losses(other)
     for _ in range(3):
         epsilon_of = process.state_dict()["scale"] if scale == "relative" else None
         options = SolveOptions(**shared, rounds=1, outer_lr=task.pace.now(), reference_scale=epsilon_of)
@@ -100,11 +105,7 @@ def test_every_form_runs_as_in_solve(form: str, ranks: Processes) -> None:
     process = method.start(task)
 
     parameters = dict(other.named_parameters())
-    batches = {name: found.batch(range(len(found))) for name, found in sets("image").items()}
-    forget, retain = (
-        lambda batch=batches[name]: cross_entropy(other(batch.pixel_values), batch.labels)
-        for name in ("forget", "retain")
-    )
+    forget, retain = whole_losses(other)
     plain = {"scale": "raw", "guard": False, "stable": False, "derivatives": "exact", "outer_lr": rate}
     for expected in solve(Problem(parameters, forget, retain), SolveOptions(**{**BOTH, **plain, "rounds": 4, **told})):
         found = process.step()
