@@ -105,8 +105,11 @@ class Curvature:
         return self._along.product(self._nabla_phi, direction, at=at, key=key, share=self._share())
 
     def _share(self) -> float:
-        """How much of ∇Φ is made of quotients, whose error is the noise of products of it."""
-        if isinstance(self._derivatives, Exact):
+        """How much of ∇Φ is made of quotients, whose error is the noise of products of it.
+
+        None where something else than differences computes ∇Φ: its noise is then measured as a whole.
+        """
+        if not isinstance(self._derivatives, FiniteDifference):
             return 0.0
         norm_w = number(self._here.gradient.norm())
         return min(1.0, self._here.curvature * self._here.a / norm_w) if norm_w > 0 else 1.0
