@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from ofmu.engine.method import Method
+from ofmu.engine.nearness import nearness
 from ofmu.engine.objective import Objective
 from ofmu.engine.processes import Processes, processes
 from ofmu.engine.task import Task
@@ -147,6 +148,7 @@ def main(folder: Path) -> None:
                 assert all(sharded) if parallel == "fsdp" else not any(sharded), (parallel, name, sharded)
                 spent = task.meter.gradients
                 torch.save({"after": after, "gradients": spent}, folder / f"{parallel} {name} {ranks.rank}.pt")
+            torch.save(nearness(task_of(llama(), ranks)), folder / f"{parallel} nearness {ranks.rank}.pt")
             torch.save(stopped_and_resumed(ranks), folder / f"{parallel} resumed {ranks.rank}.pt")
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ofmu.engine.nearness import nearness
 from ofmu.engine.processes import processes
 
 from . import rounds
@@ -46,3 +47,11 @@ def test_a_round_agrees_with_one_process(name: str, two_ranks: Path) -> None:
 def test_a_state_taken_apart_and_put_together_goes_on_bit_for_bit(parallel: str, two_ranks: Path) -> None:
     straight, resumed = torch.load(two_ranks / f"{parallel} resumed 0.pt")
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+@pytest.mark.parametrize("parallel", ["fsdp", "ddp"])
+def test_the_same_retain_examples_are_near(parallel: str, two_ranks: Path) -> None:
+    first, second = (torch.load(two_ranks / f"{parallel} nearness {rank}.pt", weights_only=False) for rank in (0, 1))
+    with processes(device="cpu", precision="fp32", parallel="auto") as alone:
+        assert first == pytest.approx(nearness(rounds.task_of(rounds.llama(), alone)), abs=1e-6)
+    assert (first == second).all()

@@ -104,10 +104,11 @@ def test_a_run_under_way_is_not_resumed_beside_itself(
     assert main(["unlearn", "--resume", str(run), "--quiet"]) == 0
 
 
-def test_lora_killed_at_random_moments(words: list[object], tmp_path: Path) -> None:
+def test_lora_with_near_retain_examples_killed_at_random_moments(words: list[object], tmp_path: Path) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     draw, stopped_at = random.Random(), []
-    start: list[object] = [*words, *LORA, "--output", run]
+    options = [*LORA, "--retain-sampling", "mixed"]
+    start: list[object] = [*words, *options, "--output", run]
     for _ in range(2):
         name, moment = random_moment(draw, 14)
         running = Running(start, run)
@@ -116,7 +117,7 @@ def test_lora_killed_at_random_moments(words: list[object], tmp_path: Path) -> N
         stopped_at.append(last_checkpoint(run))
         start = ["--resume", run]
     assert main(["unlearn", *map(str, start), "--quiet"]) == 0
-    without_a_stop([*words, *LORA], whole)
+    without_a_stop([*words, *options], whole)
     assert list(weights(run)) == ["adapter_model.safetensors"]
     assert_same(run, whole, stopped_at)
 

@@ -68,13 +68,16 @@ class Task(Work):
             with self.adapter_off():
                 return rows(self.model, batch).logits
 
-    def facts(self, chosen: Draw, facts: Callable[[Rows], Tensor] = Rows.nll_means) -> Floats:
-        """A fact of each chosen example, by default its mean loss, counted as forward passes."""
+    def facts(
+        self, chosen: Draw, facts: Callable[[Rows], Tensor] = Rows.nll_means, *, shape: tuple[int, ...] = ()
+    ) -> Floats:
+        """A fact of each chosen example, (n, *shape), by default its mean loss, counted as forward passes."""
         return per_example(
             self.model,
             chosen.data,
             chosen.indices,
             facts,
+            shape=shape,
             processes=self.processes,
             meter=self.meter,
             part_size=max(self.part_size, 16),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ofmu.core.derivatives import Derivatives, make
 from ofmu.core.steps import NOISE
+from ofmu.data.strata import Strata
 from ofmu.data.streams import Stream
 from ofmu.engine.forward import Encoded
 from ofmu.engine.loss import BatchLoss, Draw, Reduction, Values
@@ -31,6 +33,8 @@ class Work:
         batch_size: examples of one batch, over all ranks.
         part_size: examples of one forward pass on one rank.
         seed: of the streams.
+        strata: name → groups of a set's examples that batches are drawn from in equal parts, asked for at the first
+            draw; the examples of other sets are drawn all alike.
     """
 
     model: nn.Module
@@ -41,18 +45,24 @@ class Work:
     batch_size: int
     part_size: int
     seed: int
+    strata: Mapping[str, Callable[[], Sequence[Sequence[int]]]] = field(default_factory=dict, kw_only=True)
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.batch_size)
-        self._streams = {
-            name: Stream(len(found.ids), min(self.batch_size, len(found.ids)), self.seed + number)
-            for number, (name, found) in enumerate(self.data.items())
-        }
+        self._streams: dict[str, Stream | Strata] = {}
 
     def draw(self, name: str) -> Draw:
         """The next batch of a set, shuffled without replacement; no larger than the set."""
+        if name not in self._streams:
+            groups = self.strata[name]() if name in self.strata else None
+            self._streams[name] = self._stream(name, groups)
         return Draw(self.data[name], tuple(self._streams[name].next()))
+
+    def _stream(self, name: str, groups: Sequence[Sequence[int]] | None) -> Stream | Strata:
+        count, seed = len(self.data[name].ids), self.seed + list(self.data).index(name)
+        size = min(self.batch_size, count)
+        return Stream(count, size, seed) if groups is None else Strata(groups, size, seed)
 
     def loss(self, values: Values, draw: Draw, per: Reduction, *, part_size: int | None = None) -> BatchLoss:
         """The loss (1/N) Σ_i f_i of a drawn batch; N counts tokens or examples of the whole batch.
@@ -93,7 +103,9 @@ class Work:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        for name, stream in self._streams.items():
-            stream.load_state_dict(state["streams"][name])
+        self._streams = {}
+        for name, found in state["streams"].items():
+            self._streams[name] = self._stream(name, found.get("strata"))
+            self._streams[name].load_state_dict(found)
         self.pace.load_state_dict(state["pace"])
         self.meter.load_state_dict(state["meter"])

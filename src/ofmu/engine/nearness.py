@@ -1,0 +1,113 @@
+"""How near the retain examples are to the forget set, by the hidden states that the model makes its answers from.
+
+Of h_i, the mean over the scored rows of example i of what goes into the head of the model before unlearning:
+
+    ĥ_i = (h_i − μ)/‖h_i − μ‖,    μ = ½ (mean of h over the forget set + mean of h over the retain set)
+    nearness_i = ⟨ĥ_i, mean_j ĥ_j⟩ = mean_j cos(h_i − μ, h_j − μ),    j over the forget set.
+
+μ is taken off because hidden states share a large mean, with which all cosines are near 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ofmu.engine.forward import Encoded, innermost, rows
+from ofmu.engine.levels import Floats
+from ofmu.engine.loss import Draw
+from ofmu.engine.task import Task, choose
+from ofmu.errors import InputError
+from ofmu.losses.rows import Rows
+from ofmu.models.hidden import head_of
+
+SAMPLE = 512
+"""Most examples of each set from which μ and the direction of the forget set are taken."""
+
+
+def nearness(task: Task) -> Floats:
+    """nearness_i of every retain example: (n,), −1 … 1; 0 where h_i is μ itself.
+
+    It costs a forward pass over the retain set and one over a sample of both. All ranks get the same values.
+
+    Raises:
+        InputError: the model has no layer of its own that makes logits of hidden states.
+    """
+    with head_inputs(task.model) as states:
+        forget, retain = (_sampled(task, task.data[name], states) for name in ("forget", "retain"))
+        centre = (forget.mean(0) + retain.mean(0)) / 2
+        direction = _units(forget - centre).mean(0)
+        everything = Draw(task.data["retain"], tuple(range(len(task.data["retain"].ids))))
+        return task.facts(everything, lambda found: _units(states(found) - centre) @ direction)
+
+
+def strata(near: Floats, *, share: float, batch: int, rest: bool) -> list[list[int]]:
+    """The nearest examples, and with `rest` all others as a second stratum; of equals the first are nearer.
+
+    Args:
+        near: (n,), nearness.
+        share: of the examples that count as near, in (0, 1); where that is less than a batch, a batch of them does.
+        batch: retain examples of a step, 1 … n.
+        rest: whether the others are drawn too; one at least is left for them.
+
+    >>> strata(np.array([0.1, 0.9, 0.5, -0.2]), share=0.5, batch=1, rest=True)
+    [[1, 2], [0, 3]]
+    """
+    count = min(max(round(share * len(near)), batch), len(near) - rest)
+    order = np.argsort(-near, kind="stable").tolist()
+    groups = [order[:count], order[count:]] if rest else [order[:count]]
+    return [sorted(group) for group in groups]
+
+
+@contextmanager
+def head_inputs(model: nn.Module) -> Iterator[Callable[[Rows], Tensor]]:
+    """Inside, a fact of the batch that went through the model last: h of each example, (B, d) float64 on the CPU.
+
+    A head that is a convolution sees a map: the mean over its places is taken.
+
+    Raises:
+        InputError: the model has no layer of its own that makes logits of hidden states.
+    """
+    head, seen = head_of(innermost(model)), torch.empty(0)
+
+    def look(_: nn.Module, inputs: tuple[Tensor, ...], __: object) -> None:
+        nonlocal seen
+        seen = inputs[0]
+
+    def states(found: Rows) -> Tensor:
+        each = (seen.flatten(2).mean(2) if seen.dim() == 4 else seen.flatten(0, -2)).cpu().double()
+        if len(each) != len(found.example):
+            raise _no_head(model)
+        totals = torch.zeros(len(found.ids), each.shape[1]).double().index_add(0, found.example.cpu(), each)
+        return totals / found.counts().cpu().clamp_min(1)[:, None]
+
+    if head is None:
+        raise _no_head(model)
+    handle = head.register_forward_hook(look)
+    try:
+        yield states
+    finally:
+        handle.remove()
+
+
+def _sampled(task: Task, data: Encoded, states: Callable[[Rows], Tensor]) -> Tensor:
+    """The states h of a sample of a set: (≤ SAMPLE, d)."""
+    batch = data.batch([0]).to(task.processes.device)
+    with torch.no_grad(), task.processes.autocast():
+        width = states(rows(task.model, batch)).shape[1]
+    chosen = Draw(data, tuple(choose(range(len(data.ids)), SAMPLE, task.seed)))
+    return torch.from_numpy(task.facts(chosen, states, shape=(width,)))
+
+
+def _units(away: Tensor) -> Tensor:
+    """Rows of length 1; zeros stay zeros."""
+    return away / away.norm(dim=1, keepdim=True).clamp_min(torch.finfo(away.dtype).tiny)
+
+
+def _no_head(model: nn.Module) -> InputError:
+    kind = type(innermost(model)).__name__
+    return InputError(f"{kind} has no layer that makes logits of hidden states, so --retain-sampling must be uniform")

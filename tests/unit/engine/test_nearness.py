@@ -1,0 +1,170 @@
+"""Nearness against a naive reference; what is drawn where it is asked for; models without hidden states refused."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ofmu.engine.nearness import head_inputs, nearness, strata
+from ofmu.engine.processes import Processes, processes
+from ofmu.errors import InputError
+from ofmu.models.adapters import add_lora
+from ofmu.models.hidden import head_of
+from ofmu.models.in_memory import load_in_memory
+from ofmu.runs.sampling import retain_strata
+from tasks import make_task
+from toys import convnet, llama
+
+
+@pytest.fixture
+def ranks() -> Iterator[Processes]:
+    with processes(device="cpu", precision="fp32", parallel="auto") as found:
+        yield found
+
+
+def text_state(model: Any, data: Any, index: int) -> np.ndarray:
+    """The last hidden states of one text alone, averaged over the tokens before the scored ones."""
+    batch = data.batch([index])
+    with torch.no_grad():
+        states = model(batch.input_ids, output_hidden_states=True).hidden_states[-1][0]
+    scored = [t - 1 for t in range(1, batch.labels.shape[1]) if batch.labels[0, t] >= 0]
+    return np.mean([states[t].double().numpy() for t in scored], axis=0)
+
+
+def image_state(model: Any, data: Any, index: int) -> np.ndarray:
+    """The last features of one image alone, the layers called by hand."""
+    with torch.no_grad():
+        x = torch.relu(model.conv1(data.batch([index]).pixel_values))
+        x = torch.nn.functional.max_pool2d(torch.relu(model.conv2(x)), 2)
+        return torch.relu(model.hidden(x.flatten(1)))[0].double().numpy()
+
+
+def reference(states: Any, model: nn.Module, data: dict[str, Any]) -> list[float]:
+    """The mean of the cosines, pair by pair."""
+    forget, retain = (
+        [states(model, found, k) for k in range(len(found))] for found in (data["forget"], data["retain"])
+    )
+    centre = (np.mean(forget, axis=0) + np.mean(retain, axis=0)) / 2
+
+    def cosine(x: np.ndarray, y: np.ndarray) -> float:
+        return float(x @ y / math.sqrt((x @ x) * (y @ y)))
+
+    return [float(np.mean([cosine(r - centre, f - centre) for f in forget])) for r in retain]
+
+
+@pytest.mark.parametrize("modality", ["text", "image"])
+@pytest.mark.parametrize("part_size", [1, 2, 9])
+def test_it_is_the_mean_cosine_of_centred_states(modality: str, part_size: int, ranks: Processes) -> None:
+    model, states = (llama(), text_state) if modality == "text" else (convnet(), image_state)
+    task = make_task(model, ranks, modality=modality, part_size=part_size)
+    found = nearness(task)
+    assert found == pytest.approx(reference(states, model, task.data), abs=1e-5)
+    assert (np.abs(found) <= 1).all()
+    assert found.std() > 0.01
+    head = head_of(model)
+    assert head is not None
+    assert not head._forward_hooks
+
+
+def test_an_adapter_does_not_hide_the_head(ranks: Processes) -> None:
+    plain = nearness(make_task(llama(), ranks))
+    adapted = add_lora(load_in_memory(llama(), "text"), 2).model  # at the start its outputs are the model's
+    assert nearness(make_task(adapted, ranks)) == pytest.approx(plain, abs=1e-6)
+
+
+class Maps(nn.Module):
+    """A classifier whose head is a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Conv2d(1, 6, 3), nn.Conv2d(6, 10, 1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.head(torch.relu(self.body(pixels))).mean((2, 3))
+
+
+def test_a_head_that_is_a_convolution_gives_the_mean_of_its_map(ranks: Processes) -> None:
+    model = Maps()
+    task = make_task(model, ranks, modality="image")
+    with head_inputs(model) as states:
+        h = task.facts(task.watch_retain, states, shape=(6,))
+    with torch.no_grad():
+        pixels = task.data["retain"].batch(range(9)).pixel_values
+        assert h == pytest.approx(torch.relu(model.body(pixels)).mean((2, 3)).numpy(), abs=1e-5)
+
+
+class Headless(nn.Module):
+    """Logits that no layer makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(10))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels.flatten(1)[:, :10] + self.bias
+
+
+def test_a_model_without_a_head_is_refused(ranks: Processes) -> None:
+    with pytest.raises(
+        InputError, match="Headless has no layer that makes logits of hidden states, so --retain-sampling"
+    ):
+        nearness(make_task(Headless(), ranks, modality="image"))
+
+
+@pytest.mark.parametrize(
+    ("share", "batch", "rest", "expected"),
+    [
+        (0.4, 1, False, [[1, 4]]),
+        (0.4, 1, True, [[1, 4], [0, 2, 3]]),
+        (0.1, 3, False, [[1, 2, 4]]),  # a batch at least
+        (0.1, 5, True, [[0, 1, 2, 4], [3]]),  # one is left for the others
+        (0.1, 5, False, [[0, 1, 2, 3, 4]]),
+    ],
+)
+def test_the_nearest_and_the_others(share: float, batch: int, rest: bool, expected: list[list[int]]) -> None:
+    near = np.array([0.1, 0.8, 0.1, -0.5, 0.9])
+    if (share, batch) == (0.1, 3):
+        near[2] = 0.2
+    assert strata(near, share=share, batch=batch, rest=rest) == expected
+
+
+@pytest.mark.parametrize("kind", ["near", "mixed"])
+def test_batches_come_from_where_they_should_and_go_on_after_a_stop(kind: str, ranks: Processes) -> None:
+    said: list[str] = []
+    config: Any = SimpleNamespace(retain_sampling=kind, near_share=0.5)
+
+    def begun() -> Any:
+        task = make_task(llama(), ranks, batch_size=4)
+        task.strata = retain_strata(task, config, said.append)
+        return task
+
+    task = begun()
+    near = set(np.argsort(-nearness(task))[:4].tolist())
+    assert said == []  # nothing is computed before the first draw
+    batches = [task.draw("retain").indices for _ in range(8)]
+    assert said == ["looking for the retain examples near the forget set"]
+    inside = Counter(sum(index in near for index in batch) for batch in batches)
+    assert inside == ({4: 8} if kind == "near" else {2: 8})
+    assert {index for batch in batches for index in batch} == (near if kind == "near" else set(range(9)))
+    again = begun()
+    again.load_state_dict(task.state_dict())
+    assert [again.draw("retain").indices for _ in range(5)] == [task.draw("retain").indices for _ in range(5)]
+    assert len(said) == 1  # the groups came with the state: the model may have changed since
+    assert sorted(again.draw("forget").indices) != []
+
+
+def test_half_a_batch_of_one_is_refused_and_uniform_asks_for_nothing(ranks: Processes) -> None:
+    task = make_task(llama(), ranks, batch_size=1)
+    with pytest.raises(InputError, match="a batch holds one retain example only"):
+        retain_strata(task, SimpleNamespace(retain_sampling="mixed", near_share=0.5), print)
+    assert retain_strata(task, SimpleNamespace(retain_sampling="uniform", near_share=0.5), print) == {}
+    assert list(retain_strata(task, SimpleNamespace(retain_sampling="near", near_share=0.5), print)) == ["retain"]
