@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -300,6 +301,7 @@ def test_an_attack_that_does_nothing_brings_nothing_back(run: Path, tmp_path: Pa
     assert code
     (tmp_path / "noise.py").write_text(code[1].replace("share: float = 0.05", "share: float = 0.0"))
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "noise", raising=False)  # the page's own, with its noise, from another test
     done = attack(run, ["noise:Noise"], tmp_path / "out", seeds=[0])
     figures = done.findings["attacks"]["noise:Noise"]["figures"]
     assert "forget_loss" in [figure["measure"] for figure in figures]
