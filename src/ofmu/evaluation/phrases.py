@@ -27,6 +27,7 @@ NAMES = {
     "entropy": "mean uncertainty (entropy)",
     "mia_loss": "loss",
     "mia_zlib": "loss for how well the text compresses (zlib)",
+    "mia_zlib_total": "length in bits for how well the text compresses (zlib, both whole)",
     "mia_min_k": "least likely tokens (min-k)",
     "mia_min_k_plus_plus": "least likely tokens for their place (min-k++)",
     "mia_gradnorm": "length of the gradient",

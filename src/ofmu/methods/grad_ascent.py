@@ -25,6 +25,7 @@ class GradAscent(Method):
     name: ClassVar[str] = "grad_ascent"
     paper: ClassVar[str] = "arXiv 2210.01504"
     cost: ClassVar[str] = "1 gradient a step; no further memory"
+    retains: ClassVar[bool] = False
 
     weight_decay: Annotated[float, Range(ge=0)] = 0.0
     """Decoupled weight decay of AdamW."""

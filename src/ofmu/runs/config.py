@@ -116,8 +116,8 @@ class Unlearn(Common, Retrain):
     retain_sampling: Literal["uniform", "near", "mixed"] = "uniform"
     """Which retain examples are trained on: all alike; those nearest to the forget set only, by the model's hidden
     states; or half of each batch from these and half from the others."""
-    near_share: Annotated[float, Range(gt=0, lt=1)] = 0.25
-    """Share of the retain set that counts as near; a batch at least. For near and mixed."""
+    near_share: Annotated[float, Range(gt=0, lt=1)] | None = None
+    """Share of the retain set that counts as near, a batch at least; left out, a quarter."""
     check_every: Annotated[int, Range(ge=1)] | None = None
     """Steps between looks at the steering examples; left out, a twentieth of the steps."""
     allow_overlap: bool = False

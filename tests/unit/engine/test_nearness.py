@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from ofmu.engine.nearness import head_inputs, nearness, strata
 from ofmu.engine.processes import Processes, processes
 from ofmu.errors import InputError
+from ofmu.methods.grad_ascent import GradAscent
+from ofmu.methods.ofmu import OFMU
 from ofmu.models.adapters import add_lora
 from ofmu.models.hidden import head_of
 from ofmu.models.in_memory import load_in_memory
@@ -140,7 +142,7 @@ def test_the_nearest_and_the_others(share: float, batch: int, rest: bool, expect
 @pytest.mark.parametrize("kind", ["near", "mixed"])
 def test_batches_come_from_where_they_should_and_go_on_after_a_stop(kind: str, ranks: Processes) -> None:
     said: list[str] = []
-    config: Any = SimpleNamespace(retain_sampling=kind, near_share=0.5)
+    config = asked(kind)
 
     def begun() -> Any:
         task = make_task(llama(), ranks, batch_size=4)
@@ -162,9 +164,18 @@ def test_batches_come_from_where_they_should_and_go_on_after_a_stop(kind: str, r
     assert sorted(again.draw("forget").indices) != []
 
 
-def test_half_a_batch_of_one_is_refused_and_uniform_asks_for_nothing(ranks: Processes) -> None:
+def asked(kind: str, near_share: float | None = 0.5, method: Any = OFMU) -> Any:
+    return SimpleNamespace(retain_sampling=kind, near_share=near_share, method=method())
+
+
+def test_what_cannot_be_or_has_no_effect_is_refused(ranks: Processes) -> None:
     task = make_task(llama(), ranks, batch_size=1)
-    with pytest.raises(InputError, match="a batch holds one retain example only"):
-        retain_strata(task, SimpleNamespace(retain_sampling="mixed", near_share=0.5), print)
-    assert retain_strata(task, SimpleNamespace(retain_sampling="uniform", near_share=0.5), print) == {}
-    assert list(retain_strata(task, SimpleNamespace(retain_sampling="near", near_share=0.5), print)) == ["retain"]
+    for config, words in (
+        (asked("mixed"), "a batch holds one retain example only"),
+        (asked("uniform"), "--near-share has no effect with --retain-sampling uniform"),
+        (asked("near", method=GradAscent), "grad_ascent trains on no retain examples"),
+    ):
+        with pytest.raises(InputError, match=words):
+            retain_strata(task, config, print)
+    assert retain_strata(task, asked("uniform", None), print) == {}
+    assert list(retain_strata(task, asked("near", None), print)) == ["retain"]

@@ -14,7 +14,8 @@ class MiaZlibTotal(Attack):
     """a(z) = L / (ln 2 · 8 · bytes(zlib(answer))), bits over bits; AUC of D_f against D_h.
 
     L is the summed −log p of the scored tokens, so that a longer text looks no more like a member than a short one. In
-    [0, 1], as retrained. The second form of one attack: the verdict counts `mia_zlib`.
+    [0, 1], as retrained. The second form of one attack: of the two, the privacy gap
+    counts `mia_zlib`.
 
     Source: METRICS.md §4. Differs from the public form, `mia_zlib`, which divides the mean loss by the total size.
     """
