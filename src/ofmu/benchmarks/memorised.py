@@ -1,15 +1,20 @@
-"""Two tiny models in float64 that have memorised random data, and the forget objectives on them."""
+"""Models in float64 that know their data by heart, and the forget objectives on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ofmu.data.formats import read
+from ofmu.data.images import ImageSet
+from ofmu.engine.forward import rows as rows_of
 from ofmu.engine.levels import Levels, deal, deal_tokens
+from ofmu.errors import InputError
 from ofmu.losses import (
     Rows,
     by_rank,
@@ -18,11 +23,14 @@ from ofmu.losses import (
     level,
     nll,
     npo,
+    removal,
     simnpo,
     token_level,
     token_probability,
     uniform,
 )
+from ofmu.models.loading import load
+from ofmu.runs.inputs import encoder
 
 Objective = Callable[[Rows], Tensor]
 """F of the forget rows, 0-d, to be minimised."""
@@ -36,16 +44,18 @@ class Memorised:
     """A model with its forget, retain and unseen rows.
 
     Args:
-        model: trained to :data:`ENOUGH` on the first two.
+        model: trained on the first two, the toys to :data:`ENOUGH`.
         forget: rows of the forget examples at the current parameters.
         retain: their loss on the retain examples, 0-d.
-        unseen: rows of examples of the same kind that it was not trained on.
+        unseen: rows of examples of the same kind that it was not trained on; None where whole classes are removed.
+        removed: (K,) bool, the classes to remove, which all forget examples have; None unless whole classes are.
     """
 
     model: nn.Module
     forget: Callable[[], Rows]
     retain: Callable[[], Tensor]
-    unseen: Callable[[], Rows]
+    unseen: Callable[[], Rows] | None = None
+    removed: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.parameters = dict(self.model.named_parameters())
@@ -69,6 +79,7 @@ class Memorised:
     @torch.no_grad()
     def levels(self) -> Levels:
         """The levels of the forget examples and their tokens, from the unseen ones."""
+        assert self.unseen is not None
         own, other = (_tokens(rows()) for rows in (self.forget, self.unseen))
         ids = self.forget().ids
         mean = lambda losses: np.array([x.mean() for x in losses])  # noqa: E731
@@ -87,7 +98,22 @@ def mlp(seed: int) -> Memorised:
         part = slice(start, start + 30)
         return Rows(model(x[part]), y[part], torch.arange(30), ids)
 
-    return _taught(model, rows)
+    return _taught(model, *(partial(rows, start) for start in (0, 30, 60)))
+
+
+def clusters(seed: int) -> Memorised:
+    """As :func:`mlp`, of ten clusters, a class each: 30 points of the first to forget, 10 of each other to keep."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(10, 24), nn.Tanh(), nn.Linear(24, 10)).double()
+    y = torch.cat([torch.zeros(30, dtype=torch.int64), torch.arange(1, 10).repeat(10)])
+    x = torch.randn(10, 10, dtype=torch.float64)[y] + 0.5 * torch.randn(120, 10, dtype=torch.float64)
+
+    def rows(part: slice) -> Rows:
+        size = len(y[part])
+        return Rows(model(x[part]), y[part], torch.arange(size), tuple(str(n) for n in range(size)))
+
+    toy = _taught(model, partial(rows, slice(0, 30)), partial(rows, slice(30, None)))
+    return replace(toy, removed=torch.arange(10) == 0)
 
 
 def llama(seed: int) -> Memorised:
@@ -113,16 +139,48 @@ def llama(seed: int) -> Memorised:
         logits = model(input_ids=part, use_cache=False).logits[:, 1:-1]
         return Rows(logits.flatten(0, 1), part[:, 2:].flatten(), torch.arange(12).repeat_interleave(8), ids)
 
-    return _taught(model, rows)
+    return _taught(model, *(partial(rows, start) for start in (0, 12, 24)))
 
 
-def _taught(model: nn.Module, rows: Callable[[int], Rows]) -> Memorised:
+def classifier(folder: str, images: str, removed: int, count: int) -> Memorised:
+    """An image classifier and a class that it knows.
+
+    Args:
+        folder: of the classifier.
+        images: file or folder of images that it was trained on.
+        removed: the class.
+        count: images of it, and as many of other classes to keep; the first ones.
+
+    Raises:
+        InputError: one of them cannot be read, or there are fewer images.
+    """
+    loaded = load(folder, modality="image")
+    encoded = encoder(loaded, None)(read(images, name="images"))
+    assert isinstance(encoded, ImageSet)
+    of_class = encoded.examples.labels == removed
+    sides = [np.flatnonzero(side).tolist() for side in (of_class, ~of_class)]
+    if min(map(len, sides)) < count:
+        found = f"{len(sides[0])} images of class {removed} and {len(sides[1])} of others"
+        raise InputError(f"{images} has {found}, but count is {count}: lower it, or give more images")
+    assert loaded.num_classes is not None
+    model = loaded.model.double().eval()
+    forget, retain = (encoded.batch(side[:count]) for side in sides)
+    forget, retain = (replace(batch, pixel_values=batch.pixel_values.double()) for batch in (forget, retain))
+    return Memorised(
+        model,
+        partial(rows_of, model, forget),
+        lambda: rows_of(model, retain).nll_means().mean(),
+        removed=torch.arange(loaded.num_classes) == removed,
+    )
+
+
+def _taught(
+    model: nn.Module, forget: Callable[[], Rows], retain: Callable[[], Rows], unseen: Callable[[], Rows] | None = None
+) -> Memorised:
     """Adam on forget and retain rows until both are memorised."""
-    size = len(rows(0).ids)
-    of = [lambda start=start: rows(start) for start in (0, size, 2 * size)]
     optimiser = torch.optim.Adam(model.parameters(), 5e-3)
     for _ in range(5000):
-        losses = [part().nll_means().mean() for part in of[:2]]
+        losses = [part().nll_means().mean() for part in (forget, retain)]
         if max(loss.item() for loss in losses) < ENOUGH:
             break
         optimiser.zero_grad()
@@ -130,7 +188,7 @@ def _taught(model: nn.Module, rows: Callable[[int], Rows]) -> Memorised:
         optimiser.step()
     else:
         raise RuntimeError("a toy model did not memorise its data")
-    return Memorised(model, of[0], lambda: of[1]().nll_means().mean(), of[2])
+    return Memorised(model, forget, lambda: retain().nll_means().mean(), unseen)
 
 
 def objectives(toy: Memorised, ceiling: float) -> dict[str, Objective]:
@@ -139,15 +197,15 @@ def objectives(toy: Memorised, ceiling: float) -> dict[str, Objective]:
     Args:
         toy: in its memorised state.
         ceiling: C of `clip`.
+
+    Returns:
+        Name → objective: `removal` where whole classes are removed, those with levels elsewhere.
     """
-    levels = toy.levels()
     with torch.no_grad():
         start = toy.rows()
         reference = start.nll_sums()
         tokens = start.counts().sum()
-    wanted = torch.tensor(levels.of(start.ids), dtype=torch.float64)
-    of_tokens = torch.from_numpy(levels.of_tokens(start.ids, ascending=True))
-    ceilings = torch.full_like(wanted, ceiling)
+    ceilings = torch.full_like(reference, ceiling)
     found: dict[str, Objective] = {
         "nll": lambda rows: -nll(rows).sum() / tokens,
         "npo": lambda rows: npo(rows, reference, 0.1).mean(),
@@ -155,13 +213,26 @@ def objectives(toy: Memorised, ceiling: float) -> dict[str, Objective]:
         "clip": lambda rows: clip(rows, ceilings).mean(),
         "token_probability": lambda rows: token_probability(rows).sum() / tokens,
         "uniform": lambda rows: uniform(rows).sum() / tokens,
+    }
+    if toy.removed is None:
+        return found | _with_levels(toy, start.ids, len(start.labels) > len(start.ids))
+    removed, chance = toy.removed, float(toy.removed.double().mean())
+    return found | {"removal": lambda rows: removal(rows, removed, chance).mean()}
+
+
+def _with_levels(toy: Memorised, ids: tuple[str, ...], of_tokens: bool) -> dict[str, Objective]:
+    """The objectives that have an end: levels of examples and, where these have several, of tokens."""
+    levels = toy.levels()
+    wanted = torch.tensor(levels.of(ids), dtype=torch.float64)
+    found: dict[str, Objective] = {
         "level": lambda rows: level(rows, wanted, 1.0).mean(),
         "level, one-sided": lambda rows: level(rows, wanted, 1.0, "one").mean(),
     }
-    if tokens > len(start.ids):
-        before = torch.from_numpy(levels.of_tokens(start.ids, ascending=False))
-        found["token_level"] = lambda rows: token_level(rows, by_rank(rows, of_tokens), 1.0).mean()
-        found["token_level, one-sided"] = lambda rows: token_level(rows, by_rank(rows, of_tokens), 1.0, "one").mean()
+    if of_tokens:
+        now = torch.from_numpy(levels.of_tokens(ids, ascending=True))
+        before = torch.from_numpy(levels.of_tokens(ids, ascending=False))
+        found["token_level"] = lambda rows: token_level(rows, by_rank(rows, now), 1.0).mean()
+        found["token_level, one-sided"] = lambda rows: token_level(rows, by_rank(rows, now), 1.0, "one").mean()
         found["token_level, ranks of before"] = lambda rows: token_level(rows, in_place(rows, before), 1.0).mean()
     return found
 

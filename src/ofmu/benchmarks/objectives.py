@@ -6,10 +6,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ofmu import ranges
+from ofmu.errors import InputError, unknown
 from ofmu.ranges import Range
+
+if TYPE_CHECKING:
+    from ofmu.benchmarks.memorised import Memorised
 
 RUNNING = 10
 """Steps in a row with κ < 0 that count as a change of sign."""
@@ -19,10 +23,19 @@ RUNNING = 10
 class Options:
     """`ofmu bench objectives`."""
 
-    models: tuple[Literal["mlp", "llama"], ...] = ("mlp", "llama")
-    """`mlp`: a tanh network on points with random labels; `llama`: two layers on random sequences; both in float64."""
+    models: tuple[Literal["mlp", "llama", "clusters", "classifier"], ...] = ("mlp", "llama", "clusters")
+    """`mlp`: a tanh network on points with random labels; `llama`: two layers on random sequences; `clusters`: a tanh
+    network that is to lose one class of ten; `classifier`: one's own, likewise; all in float64."""
     seeds: Annotated[int, Range(ge=1, le=100)] = 3
-    """Models of each kind, each with data of its own."""
+    """Models of each kind, each with data of its own; of a classifier the first classes, one each."""
+    classifier: str | None = None
+    """Folder of an image classifier, for `--models classifier`."""
+    images: str | None = None
+    """Images that it was trained on: a file or folder."""
+    count: Annotated[int, Range(ge=1)] = 32
+    """Images of the class that are followed."""
+    objectives: tuple[str, ...] = ()
+    """Which objectives; left out: all that the model allows."""
     steps: Annotated[int, Range(ge=1)] = 400
     """Most steps along the gradient of an objective."""
     length: Annotated[float, Range(gt=0)] = 0.1
@@ -49,6 +62,9 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
         InputError: an option cannot be used.
     """
     ranges.check(options)
+    given = {"classifier" in options.models, options.classifier is not None, options.images is not None}
+    if len(given) == 2:
+        raise InputError("--models classifier, --classifier and --images go together: give all three or none")
     began = time.perf_counter()
     runs = [found for model in options.models for found in _of_model(model, options, tell)]
     return {
@@ -61,14 +77,28 @@ def run(options: Options, tell: Callable[[str], None] = lambda _: None) -> dict[
 
 
 def _of_model(model: str, options: Options, tell: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    from ofmu.benchmarks.memorised import llama, mlp, objectives
+    from ofmu.benchmarks.memorised import objectives
 
     for seed in range(options.seeds):
-        toy = (mlp if model == "mlp" else llama)(seed)
-        for name, objective in objectives(toy, options.ceiling).items():
-            found = _path(toy, objective, options)
+        toy = _made(model, seed, options)
+        known = objectives(toy, options.ceiling)
+        for name in options.objectives or known:
+            if name not in known:
+                raise unknown("objective", name, known)
+            found = _path(toy, known[name], options)
             tell(f"{model}, seed {seed}, {name}: " + _in_words(found))
             yield {"model": model, "seed": seed, "objective": name, **found}
+
+
+def _made(model: str, seed: int, options: Options) -> Memorised:
+    """The model of a kind and a seed, in its memorised state."""
+    from ofmu.benchmarks import memorised
+
+    if model == "classifier":
+        assert options.classifier is not None
+        assert options.images is not None
+        return memorised.classifier(options.classifier, options.images, seed, options.count)
+    return {"mlp": memorised.mlp, "llama": memorised.llama, "clusters": memorised.clusters}[model](seed)
 
 
 def _path(toy: Any, objective: Callable[[Any], Any], options: Options) -> dict[str, Any]:
