@@ -43,15 +43,14 @@ class Balance:
     def __post_init__(self) -> None:
         self._start = self.weight
 
-    def observe(self, check: Check, elapsed: float, *, past: bool = False) -> None:
+    def observe(self, check: Check, elapsed: float) -> None:
         """React to a check.
 
         Args:
             check: what was seen.
             elapsed: share of the steps allowed that has been taken.
-            past: forgetting has gone past its goal, and a greater weight would not call it back: it yields.
         """
-        if past or check.retain_excess > self.tolerated(elapsed):
+        if check.retain_excess > self.tolerated(elapsed):
             self.weight *= YIELD
         elif check.progress is not None and check.progress < DUE * min(1.0, elapsed / REACH) ** 3:
             self.weight *= GAIN

@@ -14,6 +14,12 @@ is taken at θ itself, and a new lesson begins at δ = 0. While it lasts, θ mov
 stream without replacement, so that ∇Φ is asked for on examples that the adversary has not been taught, as an attack is
 judged on examples that it did not teach. In a lesson L_f is one-sided: descending it teaches, whatever the examples'
 losses, and an example above its level at θ + δ is no reason to call it back. Between lessons, at θ, both sides count.
+
+What is just enough at θ + δ is too much at θ. So no lesson is held, and every round is taken at θ, from a check with
+
+    mean_i (A_i(θ) − L_i) > 0    over the watched forget examples, A_i the mean loss, L_i the level         (62)
+
+to the next without.
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ import torch
 
 from ofmu.core.ascent import Inner
 from ofmu.core.vector import Vector
+from ofmu.engine.checks import Check
 from ofmu.engine.rounds.losses import Pair
 from ofmu.engine.rounds.place import Place
 from ofmu.engine.task import Task
@@ -58,22 +65,34 @@ class Relearned(Place):
         self._step_size = rate * task.pace.learning_rate
         self._lesson = 0  # lessons begun
         self._age, self._length = 0, 0
+        self._rests = False  # (62)
         self._delta = self._first = self._second = Vector()
 
     def displacement(self, pair: Pair) -> Vector | None:
         """δ as the steps so far have made it, 0 at the first step of a lesson; None between lessons."""
+        if self._rests:
+            return None
         if self._age == self._length:
             self._begin()
         return self._delta if self._age >= 0 else None
 
     def saw(self, seen: Inner) -> None:
         """Teach, in a lesson: δ ← δ − η_a · Adam(∇L_f(θ + δ)), L_f one-sided, which lowers the examples' loss."""
+        if self._rests:
+            return
         self._age += 1
         if self._age == 0:
             return  # seen between lessons, at θ
         with torch.no_grad():
             for name, g in seen.g_f.items():
                 self._teach(name, g)
+
+    def observe(self, check: Check) -> None:
+        """Break the lesson off and rest, by (62), or go on with the next one."""
+        goal = self._task.goal
+        self._rests = goal is not None and goal.past(check.forget_loss)
+        if self._rests:
+            self._age = self._length
 
     def _teach(self, name: str, g: torch.Tensor) -> None:
         """One step of Adam on one tensor of δ."""
@@ -97,6 +116,7 @@ class Relearned(Place):
             "lesson": self._lesson,
             "age": self._age,
             "length": self._length,
+            "rests": self._rests,
             "delta": dict(self._delta),
             "first": dict(self._first),
             "second": dict(self._second),
@@ -105,6 +125,7 @@ class Relearned(Place):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a lesson."""
         self._lesson, self._age, self._length = state["lesson"], state["age"], state["length"]
+        self._rests = state["rests"]
         self._delta, self._first, self._second = (Vector(state[name]) for name in ("delta", "first", "second"))
 
 

@@ -11,6 +11,7 @@ import torch
 
 from ofmu.core.ascent import Inner
 from ofmu.core.vector import Vector
+from ofmu.engine.checks import Check
 from ofmu.engine.rounds.losses import Pair
 from ofmu.engine.task import Task
 
@@ -31,6 +32,9 @@ class Place(ABC):
 
     def saw(self, seen: Inner) -> None:  # noqa: B027 (most do not learn from it)
         """Take note of ∇Φ there, once it is known."""
+
+    def observe(self, check: Check) -> None:  # noqa: B027 (most do not react)
+        """Take note of a check."""
 
     def state_dict(self) -> dict[str, Any]:
         """What later points depend on; empty if nothing."""

@@ -154,14 +154,12 @@ class Rounds(Process):
         return descent
 
     def observe(self, check: Check) -> None:
-        """Let the balance, or the priority in its place, react."""
-        pace, settings = self._task.pace, self._settings
+        """Let the place react, and the balance or, in its stead, the priority."""
+        settings = self._settings
+        self._place.observe(check)
         self._priority.observe(check)
-        if settings.balance == "adaptive" and settings.priority == "none" and not pace.reached:
-            goal = self._task.goal
-            # where an adversary asks, nothing calls back: only a smaller weight does
-            past = settings.adversary_steps > 0 and goal is not None and goal.past(check.forget_loss)
-            self._balance.observe(check, self._elapsed(), past=past)
+        if settings.balance == "adaptive" and settings.priority == "none" and not self._task.pace.reached:
+            self._balance.observe(check, self._elapsed())
 
     def _elapsed(self) -> float:
         """Share of the steps allowed that has been taken, in [0, 1]."""

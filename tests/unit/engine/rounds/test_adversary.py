@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -159,16 +160,48 @@ def test_what_does_not_go_with_it_is_refused(options: dict[str, Any], words: str
         OFMU(**{"adversary_steps": 4} | options).check(task_of(smooth(), ranks))
 
 
-def test_the_balance_yields_where_forgetting_has_gone_past_the_level(ranks: Processes) -> None:
-    def weight_after(forget_loss: float) -> float:
-        task = task_of(smooth(), ranks)
-        ids = task.data["forget"].ids
-        task.levels = Levels(dict.fromkeys(ids, 2.0), "holdout")
-        task.goal = LevelGoal(task.levels, ids, np.zeros(len(ids)))
-        options = PLAIN | {"objective": Objective(name="level"), "balance": "adaptive"}
-        process = OFMU(**options, adversary_steps=MOST).start(task)
-        task.pace.step = task.pace.steps // 2
-        process.observe(Check(forget_loss, 0.1, reached=False, agreement=0.0, progress=0.0, retain_excess=0.0))
-        return process.state_dict()["balance"]["weight"]
+def looked_at(forget_loss: float) -> Check:
+    return Check(forget_loss, 0.1, reached=False, agreement=0.0, progress=0.0, retain_excess=0.0)
 
-    assert weight_after(3.0) < PLAIN["lambda_eff"] < weight_after(1.0)
+
+def with_goal(task: Task, level: float) -> Task:
+    """A task that waits for losses of `level`, in nats."""
+    ids = task.data["forget"].ids
+    task.levels = Levels(dict.fromkeys(ids, level), "holdout")
+    task.goal = LevelGoal(task.levels, ids, np.zeros(len(ids)))
+    return task
+
+
+def test_lessons_rest_from_a_check_past_the_level_to_the_next_below(ranks: Processes) -> None:
+    options = PLAIN | {"objective": Objective(name="level")}
+    task = with_goal(task_of(smooth(), ranks), 2.0)
+    process = OFMU(**options, adversary_steps=MOST).start(task)
+
+    def displaced(rounds: int) -> list[bool]:
+        return [process.step().more["displacement"] is not None for _ in range(rounds)]
+
+    assert any(displaced(3))  # a lesson is under way, and is broken off
+    process.observe(looked_at(2.1))
+    assert not any(displaced(2 * MOST))
+    state = copy.deepcopy(process.state_dict())
+    process = OFMU(**options, adversary_steps=MOST).start(task)
+    process.load_state_dict(state)
+    assert not any(displaced(2 * MOST))  # a resumed run rests too
+    process.observe(looked_at(1.9))
+    assert any(displaced(2 * MOST))
+
+
+def test_what_is_past_its_level_is_called_back_with_full_weight(ranks: Processes) -> None:
+    """Past the level neither the balance yields nor does a lesson hide what is to be called back."""
+    task = with_goal(task_of(smooth(), ranks), 0.0)
+    options = PLAIN | {"objective": Objective(name="level"), "balance": "adaptive"}
+    process = OFMU(**options, adversary_steps=MOST).start(task)
+    process.observe(looked_at(3.0))
+    assert process.state_dict()["balance"]["weight"] == PLAIN["lambda_eff"]
+    assert all(process.step().norm_forget > 0 for _ in range(2 * MOST))
+
+
+def test_where_nothing_is_waited_for_lessons_go_on(ranks: Processes) -> None:
+    process = OFMU(**PLAIN, adversary_steps=MOST).start(task_of(smooth(), ranks))
+    process.observe(looked_at(99.0))
+    assert any(process.step().more["displacement"] is not None for _ in range(2 * MOST))
