@@ -48,16 +48,23 @@ ARMS: dict[str, dict[str, Any]] = {
     "mixed": {"retain_sampling": "mixed"},
     "far only": {},
 }
-MEASURES = (
-    "forget_loss",
-    "forget_prob",
-    "mia_loss",
-    "retain_prob",
-    "near_prob",
-    "far_prob",
-    "unseen_near",
-    "unseen_far",
-)
+MEASURES = {
+    "tofu": {
+        "forget_loss": "forget loss",
+        "mia_loss": "loss attack",
+        "retain_prob": "retain probability",
+        "near_prob": "nearest quarter",
+        "far_prob": "farthest quarter",
+    },
+    "cifar": {
+        "forget_prob": "probability of the class",
+        "retain_prob": "retain probability",
+        "near_prob": "nearest quarter",
+        "far_prob": "farthest quarter",
+        "unseen_near": "unseen, nearest quarter",
+        "unseen_far": "unseen, farthest quarter",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -216,7 +223,7 @@ def main() -> None:
         for seed in options.seeds:
             for arm in options.arms:
                 keep(f"{name} | {arm} | seed {seed}", partial(one, subject, arm, seed))
-    print(table(rows))
+    print("\n\n".join([conflicts(rows), *(table(rows, name) for name in options.subjects)]))
 
 
 def one(subject: Subject, arm: str, seed: int) -> dict[str, Any]:
@@ -225,22 +232,34 @@ def one(subject: Subject, arm: str, seed: int) -> dict[str, Any]:
     return subject.measured(run.model) | {name: run.manifest[name] for name in ("gradients", "forwards", "ended")}
 
 
-def table(rows: dict[str, Any]) -> str:
+def conflicts(rows: dict[str, Any]) -> str:
+    """Cosine of the forget gradient with that of each quarter, and the quarter's loss."""
+    lines = ["| | nearest quarter | second | third | farthest |", "|---" * 5 + "|"]
+    for key, row in rows.items():
+        if "conflict" in key:
+            pairs = zip(row["cosines"], row["retain_losses"])
+            lines.append(
+                f"| {key.replace(' | conflict', ',')} | " + " | ".join(f"{c:+.2f} ({x:.2g})" for c, x in pairs) + " |"
+            )
+    return "\n".join(lines)
+
+
+def table(rows: dict[str, Any], subject: str) -> str:
     """Mean ± standard deviation over seeds of each arm."""
+    measures = MEASURES[subject]
     groups: dict[str, list[dict[str, Any]]] = {}
     for key, row in rows.items():
-        if "conflict" not in key:
-            groups.setdefault(key.rsplit(" | seed", 1)[0], []).append(row)
-    lines = ["| arm | " + " | ".join(MEASURES) + " |", "|---" * (len(MEASURES) + 1) + "|"]
+        if key.startswith(f"{subject} | ") and "conflict" not in key:
+            groups.setdefault(key.split(" | ")[1], []).append(row)
+    lines = ["| | seeds | " + " | ".join(measures.values()) + " |", "|---" * (len(measures) + 2) + "|"]
     for name, found in groups.items():
-        lines.append(f"| {name} | " + " | ".join(cell([row[m] for row in found if m in row]) for m in MEASURES) + " |")
+        cells = " | ".join(cell([row[measure] for row in found]) for measure in measures)
+        lines.append(f"| {name} | {len(found)} | {cells} |")
     return "\n".join(lines)
 
 
 def cell(values: list[float]) -> str:
     """Mean and spread of one measure."""
-    if not values:
-        return "–"
     seen = over_seeds(values)
     return f"{seen.mean:.3f}" + (f" ± {seen.sd:.3f}" if seen.sd is not None else "")
 

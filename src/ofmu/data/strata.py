@@ -1,8 +1,12 @@
-"""Batches drawn from groups of examples in fixed parts: stratified sampling, resumable as its streams are."""
+"""Batches drawn from groups of examples in fixed parts: stratified sampling, resumable as its streams are.
+
+The groups take turns in a batch, so that its beginning, or a half of it, is of all of them too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,7 +23,7 @@ class Strata:
         batch_size: examples of one optimiser step over all processes, ≥ the number of strata.
         generator_seed: ≥ 0; the caller gives each of its streams its own. From it each stratum gets one.
 
-    >>> Strata([[7], [1, 2]], 3, generator_seed=0).next()[:2]
+    >>> Strata([[7], [1, 2]], 4, generator_seed=0).next()[::2]
     [7, 7]
     """
 
@@ -35,8 +39,9 @@ class Strata:
         ]
 
     def next(self) -> list[int]:
-        """The next ``batch_size`` indices, stratum by stratum."""
-        return [stratum[k] for stratum, stream in zip(self.strata, self._streams) for k in stream.next()]
+        """The next ``batch_size`` indices, one of each stratum in turns."""
+        parts = [[stratum[k] for k in stream.next()] for stratum, stream in zip(self.strata, self._streams)]
+        return [index for turn in zip_longest(*parts) for index in turn if index is not None]
 
     def state_dict(self) -> dict[str, Any]:
         """The strata and where their streams stand, as plain integers."""

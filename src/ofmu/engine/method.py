@@ -61,12 +61,14 @@ class Method(ABC):
     cost: ClassVar[str]
     wants_goal: ClassVar[bool] = False
     """Whether the method stops by itself when the forget examples have reached their level."""
-    retains: ClassVar[bool] = True
-    """Whether the method trains on retain examples."""
 
     def needs_reference_model(self) -> bool:
         """Whether whole distributions of the model before unlearning are needed on every batch."""
         return False
+
+    def retains(self) -> bool:
+        """Whether retain examples are trained on."""
+        return True
 
     def resolved(self) -> Method:
         """The method with every option filled in."""

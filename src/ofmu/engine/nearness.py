@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from ofmu.engine.forward import Encoded, innermost, rows
 from ofmu.engine.levels import Floats
@@ -45,48 +46,56 @@ def nearness(task: Task) -> Floats:
         return task.facts(everything, lambda found: _units(states(found) - centre) @ direction)
 
 
-def strata(near: Floats, *, share: float, batch: int, rest: bool) -> list[list[int]]:
-    """The nearest examples, and with `rest` all others as a second stratum; of equals the first are nearer.
+def near_and_others(near: Floats, count: int, *, others: bool) -> list[list[int]]:
+    """The `count` nearest examples, and with `others` the rest as a second group; of equals the first are nearer.
 
-    Args:
-        near: (n,), nearness.
-        share: of the examples that count as near, in (0, 1); where that is less than a batch, a batch of them does.
-        batch: retain examples of a step, 1 … n.
-        rest: whether the others are drawn too; one at least is left for them.
-
-    >>> strata(np.array([0.1, 0.9, 0.5, -0.2]), share=0.5, batch=1, rest=True)
+    >>> near_and_others(np.array([0.1, 0.9, 0.5, -0.2]), 2, others=True)
     [[1, 2], [0, 3]]
     """
-    count = min(max(round(share * len(near)), batch), len(near) - rest)
     order = np.argsort(-near, kind="stable").tolist()
-    groups = [order[:count], order[count:]] if rest else [order[:count]]
+    groups = [order[:count], order[count:]] if others else [order[:count]]
     return [sorted(group) for group in groups]
+
+
+def check_head(task: Task) -> None:
+    """Make sure, by one example, that hidden states can be seen.
+
+    Raises:
+        InputError: the model has no layer of its own that makes its logits of them.
+    """
+    with head_inputs(task.model) as states:
+        _width(task, task.data["retain"], states)
 
 
 @contextmanager
 def head_inputs(model: nn.Module) -> Iterator[Callable[[Rows], Tensor]]:
     """Inside, a fact of the batch that went through the model last: h of each example, (B, d) float64 on the CPU.
 
-    A head that is a convolution sees a map: the mean over its places is taken.
+    A head that sees several places of an image gives the mean over them.
 
     Raises:
         InputError: the model has no layer of its own that makes logits of hidden states.
     """
-    head, seen = head_of(innermost(model)), torch.empty(0)
+    head = head_of(innermost(model))
+    seen: list[tuple[Tensor, Tensor]] = []
 
-    def look(_: nn.Module, inputs: tuple[Tensor, ...], __: object) -> None:
-        nonlocal seen
-        seen = inputs[0]
+    def look(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        channels = isinstance(layer, _ConvNd)
+        seen[:] = [(_last(inputs[0], channels), _last(output, channels))]
 
     def states(found: Rows) -> Tensor:
-        each = (seen.flatten(2).mean(2) if seen.dim() == 4 else seen.flatten(0, -2)).cpu().double()
+        if not seen or seen[0][1].shape[-1] != found.logits.shape[1]:
+            raise _unseen(model)
+        each = seen[0][0].cpu().double()
+        maps = each.dim() > 2 and len(each) == len(found.example)
+        each = each.flatten(1, -2).mean(1) if maps else each.flatten(0, -2)
         if len(each) != len(found.example):
-            raise _no_head(model)
+            raise _unseen(model)
         totals = torch.zeros(len(found.ids), each.shape[1]).double().index_add(0, found.example.cpu(), each)
         return totals / found.counts().cpu().clamp_min(1)[:, None]
 
     if head is None:
-        raise _no_head(model)
+        raise _unseen(model)
     handle = head.register_forward_hook(look)
     try:
         yield states
@@ -96,11 +105,15 @@ def head_inputs(model: nn.Module) -> Iterator[Callable[[Rows], Tensor]]:
 
 def _sampled(task: Task, data: Encoded, states: Callable[[Rows], Tensor]) -> Tensor:
     """The states h of a sample of a set: (≤ SAMPLE, d)."""
+    chosen = Draw(data, tuple(choose(range(len(data.ids)), SAMPLE, task.seed)))
+    return torch.from_numpy(task.facts(chosen, states, shape=(_width(task, data, states),)))
+
+
+def _width(task: Task, data: Encoded, states: Callable[[Rows], Tensor]) -> int:
+    """d, from one example."""
     batch = data.batch([0]).to(task.processes.device)
     with torch.no_grad(), task.processes.autocast():
-        width = states(rows(task.model, batch)).shape[1]
-    chosen = Draw(data, tuple(choose(range(len(data.ids)), SAMPLE, task.seed)))
-    return torch.from_numpy(task.facts(chosen, states, shape=(width,)))
+        return states(rows(task.model, batch)).shape[1]
 
 
 def _units(away: Tensor) -> Tensor:
@@ -108,6 +121,11 @@ def _units(away: Tensor) -> Tensor:
     return away / away.norm(dim=1, keepdim=True).clamp_min(torch.finfo(away.dtype).tiny)
 
 
-def _no_head(model: nn.Module) -> InputError:
+def _last(values: Tensor, channels: bool) -> Tensor:
+    """With the channels of a convolution last."""
+    return values.movedim(1, -1) if channels else values
+
+
+def _unseen(model: nn.Module) -> InputError:
     kind = type(innermost(model)).__name__
-    return InputError(f"{kind} has no layer that makes logits of hidden states, so --retain-sampling must be uniform")
+    return InputError(f"{kind}: no layer was seen to make its logits of hidden states; leave --retain-sampling out")

@@ -25,12 +25,15 @@ class GradAscent(Method):
     name: ClassVar[str] = "grad_ascent"
     paper: ClassVar[str] = "arXiv 2210.01504"
     cost: ClassVar[str] = "1 gradient a step; no further memory"
-    retains: ClassVar[bool] = False
 
     weight_decay: Annotated[float, Range(ge=0)] = 0.0
     """Decoupled weight decay of AdamW."""
     max_grad_norm: Annotated[float, Range(gt=0)] = 1.0
     """The gradient is scaled down to this norm if it is longer."""
+
+    def retains(self) -> bool:
+        """No."""
+        return False
 
     def gradients_a_step(self) -> float:
         """One: there is no retain side."""

@@ -44,6 +44,10 @@ class NPO(Method):
     max_grad_norm: Annotated[float, Range(gt=0)] = 1.0
     """The gradient is scaled down to this norm if it is longer."""
 
+    def retains(self) -> bool:
+        """Unless α is 0."""
+        return self.alpha > 0
+
     def needs_reference_model(self) -> bool:
         """Only the divergence needs whole distributions; F needs one number per example."""
         return self.retain == "kl"

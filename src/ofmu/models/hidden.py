@@ -27,13 +27,14 @@ def hidden_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def head_of(model: nn.Module) -> nn.Module | None:
-    """The layer that makes the logits; None if there is no linear layer and no convolution."""
+    """The layer that makes the logits, no adapter's; None if there is no linear layer and no convolution."""
     if isinstance(model, PreTrainedModel):
         output = model.get_output_embeddings()
         if output is not None:
             return output
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear | Conv1D)]
-    convolutions = [module for module in model.modules() if isinstance(module, _ConvNd)]
+    own = [module for name, module in model.named_modules() if "lora_" not in name]
+    linear = [module for module in own if isinstance(module, nn.Linear | Conv1D)]
+    convolutions = [module for module in own if isinstance(module, _ConvNd)]
     return linear[-1] if linear else convolutions[-1] if convolutions else None
 
 

@@ -49,7 +49,7 @@ def unlearn(
         resume: go on with a stopped run in `output`.
         listener: is told how it goes.
         options: everything else of :class:`ofmu.runs.config.Unlearn`: ``tokenizer``, ``retrained``, ``seed``,
-            ``budget``, ``lora={"rank": 8}`` …
+            ``budget``, ``retain_sampling``, ``lora={"rank": 8}`` …
 
     Returns:
         The run: ``.model``, ``.metrics``, ``.history``, ``.report``.

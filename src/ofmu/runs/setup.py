@@ -29,7 +29,7 @@ from ofmu.models.loaded import Loaded
 from ofmu.runs.goals import make_goal, make_levels, watched_forget, watched_retain
 from ofmu.runs.inputs import Sets, encoder, read_model
 from ofmu.runs.reference import reference_sums
-from ofmu.runs.sampling import retain_strata
+from ofmu.runs.sampling import sample_retain
 
 CHECKS = 20
 """Looks at the steering examples over the steps allowed."""
@@ -109,7 +109,7 @@ def prepare(
     processes: Processes,
     *,
     cache: Path | None,
-    note: Callable[[str], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Setup:
     """Place the model and make the task.
 
@@ -119,7 +119,7 @@ def prepare(
         sets: the examples.
         processes: the ranks.
         cache: folder for reference scores; None keeps them in memory.
-        note: is told what takes long once the task is at work.
+        tell: is told what takes long once the task is at work.
     """
     method: Method = config.method.resolved()
     reference = None
@@ -136,7 +136,7 @@ def prepare(
                 f"--budget is {config.budget:g}, but one step of this method takes about {cost:g} gradients"
             )
         steps = min(config.steps or 10**9, int(config.budget / cost + 1e-9))
-    watched, doubt = watched_forget(sets, config.seed)
+    watched, note = watched_forget(sets, config.seed)
     task = Task(
         model=model,
         parameters=trainable(processes.unwrap(model)),
@@ -154,12 +154,12 @@ def prepare(
         adapter_off=partial(adapter_off, model) if fresh_adapter else None,
     )
     task.reference_sums = partial(reference_sums, task, cache, loaded.fingerprint)
-    task.strata = retain_strata(task, config, note)
     if config.micro_batch_size is None:
         task.part_size = largest_part(task)
     _set_goal(task, config, loaded, sets)
     method.check(task)
-    notes = (*loaded.notes, *sets.notes, *([doubt] if doubt else []))
+    sampled = sample_retain(task, config, tell)
+    notes = (*loaded.notes, *sets.notes, *([note] if note else []), *sampled)
     return Setup(task, loaded, method, cost, config.check_every or max(1, math.ceil(steps / CHECKS)), notes)
 
 

@@ -140,7 +140,7 @@ def _begin(
         cache = retraining.cache_folder(config, directory)
         wanted = retraining.planned(config, loaded, sets, cache=cache, transform=transform)
         loaded = adapt(loaded, config)
-        setup = prepare(config, loaded, sets, ranks, cache=cache, note=listener.note)
+        setup = prepare(config, loaded, sets, ranks, cache=cache, tell=listener.note)
         for note in setup.notes:
             listener.note(note)
         listener.started(replace(Plan.of(setup, sets, config), retraining=retraining.forecast(wanted)).as_dict())

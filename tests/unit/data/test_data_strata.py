@@ -22,13 +22,22 @@ def test_parts_are_equal_and_each_group_is_gone_through_before_it_begins_again(
     sampler = Strata(GROUPS, size, seed)
     batches = [sampler.next() for _ in range(steps)]
     parts = size - size // 2, size // 2
-    for group, part, drawn in zip(GROUPS, parts, ([b[: parts[0]] for b in batches], [b[parts[0] :] for b in batches])):
+    for group, part, drawn in zip(GROUPS, parts, ([b[::2] for b in batches], [b[1::2] for b in batches])):
         assert {len(each) for each in drawn} == {part}
         order = [index for each in drawn for index in each]
         for start in range(0, len(order), len(group)):
             once = order[start : start + len(group)]
             assert len(set(once)) == len(once)
             assert set(once) <= set(group)
+
+
+@given(st.integers(2, 9))
+def test_the_beginning_and_the_rest_of_a_batch_are_of_all_groups(size: int) -> None:
+    """A part of a batch stands for the whole where curvature or the bias of noise is taken from it."""
+    batch = Strata(GROUPS, size, 0).next()
+    for cut in range(size + 1):
+        near = [index in GROUPS[0] for index in batch[:cut]]
+        assert abs(2 * sum(near) - cut) <= 1
 
 
 @given(st.integers(2, 9), st.integers(0, 9), st.integers(0, 20))

@@ -13,15 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ofmu.engine.nearness import head_inputs, nearness, strata
+from ofmu.engine.nearness import head_inputs, nearness
 from ofmu.engine.processes import Processes, processes
 from ofmu.errors import InputError
 from ofmu.methods.grad_ascent import GradAscent
+from ofmu.methods.npo import NPO
 from ofmu.methods.ofmu import OFMU
 from ofmu.models.adapters import add_lora
 from ofmu.models.hidden import head_of
 from ofmu.models.in_memory import load_in_memory
-from ofmu.runs.sampling import retain_strata
+from ofmu.runs.sampling import near_count, sample_retain
 from tasks import make_task
 from toys import convnet, llama
 
@@ -80,6 +81,9 @@ def test_an_adapter_does_not_hide_the_head(ranks: Processes) -> None:
     plain = nearness(make_task(llama(), ranks))
     adapted = add_lora(load_in_memory(llama(), "text"), 2).model  # at the start its outputs are the model's
     assert nearness(make_task(adapted, ranks)) == pytest.approx(plain, abs=1e-6)
+    plain = nearness(make_task(convnet(), ranks, modality="image"))
+    adapted = add_lora(load_in_memory(convnet(), "image"), 2, targets=["hidden", "classifier"]).model
+    assert nearness(make_task(adapted, ranks, modality="image")) == pytest.approx(plain, abs=1e-6)
 
 
 class Maps(nn.Module):
@@ -94,8 +98,24 @@ class Maps(nn.Module):
         return self.head(torch.relu(self.body(pixels))).mean((2, 3))
 
 
-def test_a_head_that_is_a_convolution_gives_the_mean_of_its_map(ranks: Processes) -> None:
-    model = Maps()
+class Places(nn.Module):
+    """A classifier whose head sees every place, channels last, and is used by hand in one form."""
+
+    def __init__(self, by_hand: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head, self.by_hand = nn.Conv2d(1, 6, 3), nn.Linear(6, 10), by_hand
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = torch.relu(self.body(pixels)).movedim(1, -1)
+        if self.by_hand:
+            return nn.functional.linear(x.mean((1, 2)), self.head.weight, self.head.bias)
+        return self.head(x).mean((1, 2))
+
+
+@pytest.mark.parametrize("form", [Maps, Places])
+def test_a_head_that_sees_places_gives_the_mean_over_them(form: Any, ranks: Processes) -> None:
+    model = form()
     task = make_task(model, ranks, modality="image")
     with head_inputs(model) as states:
         h = task.facts(task.watch_retain, states, shape=(6,))
@@ -115,67 +135,88 @@ class Headless(nn.Module):
         return pixels.flatten(1)[:, :10] + self.bias
 
 
-def test_a_model_without_a_head_is_refused(ranks: Processes) -> None:
-    with pytest.raises(
-        InputError, match="Headless has no layer that makes logits of hidden states, so --retain-sampling"
-    ):
-        nearness(make_task(Headless(), ranks, modality="image"))
+class HeadFirst(nn.Module):
+    """A head that is defined before the body."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.body = nn.Linear(5, 10), nn.Linear(64, 5)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.head(self.body(pixels.flatten(1)))
 
 
-@pytest.mark.parametrize(
-    ("share", "batch", "rest", "expected"),
-    [
-        (0.4, 1, False, [[1, 4]]),
-        (0.4, 1, True, [[1, 4], [0, 2, 3]]),
-        (0.1, 3, False, [[1, 2, 4]]),  # a batch at least
-        (0.1, 5, True, [[0, 1, 2, 4], [3]]),  # one is left for the others
-        (0.1, 5, False, [[0, 1, 2, 3, 4]]),
-    ],
-)
-def test_the_nearest_and_the_others(share: float, batch: int, rest: bool, expected: list[list[int]]) -> None:
-    near = np.array([0.1, 0.8, 0.1, -0.5, 0.9])
-    if (share, batch) == (0.1, 3):
-        near[2] = 0.2
-    assert strata(near, share=share, batch=batch, rest=rest) == expected
+@pytest.mark.parametrize("model", [Headless(), HeadFirst(), Places(by_hand=True)], ids=lambda m: type(m).__name__)
+def test_a_model_whose_hidden_states_cannot_be_seen_is_refused_before_anything_is_drawn(
+    model: nn.Module, ranks: Processes
+) -> None:
+    task = make_task(model, ranks, modality="image")
+    with pytest.raises(InputError, match=f"{type(model).__name__}: no layer was seen to make its logits"):
+        sample_retain(task, asked("near"), print)
+
+
+def asked(kind: str, near_share: float | None = 0.5, method: Any = OFMU, **options: Any) -> Any:
+    return SimpleNamespace(retain_sampling=kind, near_share=near_share, method=method(**options))
 
 
 @pytest.mark.parametrize("kind", ["near", "mixed"])
 def test_batches_come_from_where_they_should_and_go_on_after_a_stop(kind: str, ranks: Processes) -> None:
-    said: list[str] = []
-    config = asked(kind)
+    told: list[str] = []
 
     def begun() -> Any:
         task = make_task(llama(), ranks, batch_size=4)
-        task.strata = retain_strata(task, config, said.append)
+        (note,) = sample_retain(task, asked(kind), told.append)
+        assert note.startswith("4 of 9 retain examples count as near the forget set; ")
         return task
 
     task = begun()
     near = set(np.argsort(-nearness(task))[:4].tolist())
-    assert said == []  # nothing is computed before the first draw
+    assert told == []  # nothing is computed before the first draw
     batches = [task.draw("retain").indices for _ in range(8)]
-    assert said == ["looking for the retain examples near the forget set"]
+    assert told == ["looking for the retain examples near the forget set"]
     inside = Counter(sum(index in near for index in batch) for batch in batches)
     assert inside == ({4: 8} if kind == "near" else {2: 8})
     assert {index for batch in batches for index in batch} == (near if kind == "near" else set(range(9)))
     again = begun()
     again.load_state_dict(task.state_dict())
     assert [again.draw("retain").indices for _ in range(5)] == [task.draw("retain").indices for _ in range(5)]
-    assert len(said) == 1  # the groups came with the state: the model may have changed since
-    assert sorted(again.draw("forget").indices) != []
+    assert len(told) == 1  # the groups came with the state: the model may have changed since
 
 
-def asked(kind: str, near_share: float | None = 0.5, method: Any = OFMU) -> Any:
-    return SimpleNamespace(retain_sampling=kind, near_share=near_share, method=method())
+@pytest.mark.parametrize(
+    ("total", "batch", "share", "mixed", "count"),
+    [
+        (3600, 16, 0.25, False, 900),
+        (3600, 16, 0.25, True, 900),
+        (20, 16, 0.25, False, 16),  # a batch at least
+        (20, 16, 0.25, True, 8),  # half a batch at least
+        (16, 16, 0.25, True, 8),
+        (30, 16, 0.9, True, 22),  # and half a batch of others
+        (5, 5, 0.1, True, 3),
+        (2, 16, 0.25, True, 1),
+    ],
+)
+def test_a_batch_finds_enough_on_either_side(total: int, batch: int, share: float, mixed: bool, count: int) -> None:
+    found = near_count(total, min(batch, total), share, mixed=mixed)
+    assert found == count
+    sizes = (found, total - found) if mixed else (found,)
+    half = (min(batch, total) - min(batch, total) // 2, min(batch, total) // 2)
+    assert all(size >= need for size, need in zip(sizes, half if mixed else (min(batch, total),)))
 
 
 def test_what_cannot_be_or_has_no_effect_is_refused(ranks: Processes) -> None:
-    task = make_task(llama(), ranks, batch_size=1)
-    for config, words in (
-        (asked("mixed"), "a batch holds one retain example only"),
-        (asked("uniform"), "--near-share has no effect with --retain-sampling uniform"),
-        (asked("near", method=GradAscent), "grad_ascent trains on no retain examples"),
+    one, all_of_it = (make_task(llama(), ranks, batch_size=size) for size in (1, 9))
+    for task, config, words in (
+        (one, asked("mixed"), "one holds a single retain example: take a larger --batch-size"),
+        (all_of_it, asked("near"), "would take all 9 retain examples"),
+        (one, asked("uniform"), "--near-share goes with --retain-sampling near or mixed"),
+        (one, asked("near", method=GradAscent), "grad_ascent trains on no retain examples"),
+        (one, asked("near", method=NPO, alpha=0.0), "npo trains on no retain examples"),
     ):
         with pytest.raises(InputError, match=words):
-            retain_strata(task, config, print)
-    assert retain_strata(task, asked("uniform", None), print) == {}
-    assert list(retain_strata(task, asked("near", None), print)) == ["retain"]
+            sample_retain(task, config, print)
+    with pytest.raises(InputError, match="a single retain example: leave it out"):
+        near_count(1, 1, 0.5, mixed=True)
+    assert sample_retain(one, asked("uniform", None), print) == ()
+    assert one.strata == {}
+    assert sample_retain(one, asked("near", None), print) != ()
