@@ -84,15 +84,10 @@ def head_inputs(model: nn.Module) -> Iterator[Callable[[Rows], Tensor]]:
         seen[:] = [(_last(inputs[0], channels), _last(output, channels))]
 
     def states(found: Rows) -> Tensor:
-        if not seen or seen[0][1].shape[-1] != found.logits.shape[1]:
+        h = _of_examples(*seen[0], found) if seen else None
+        if h is None:
             raise _unseen(model)
-        each = seen[0][0].cpu().double()
-        maps = each.dim() > 2 and len(each) == len(found.example)
-        each = each.flatten(1, -2).mean(1) if maps else each.flatten(0, -2)
-        if len(each) != len(found.example):
-            raise _unseen(model)
-        totals = torch.zeros(len(found.ids), each.shape[1]).double().index_add(0, found.example.cpu(), each)
-        return totals / found.counts().cpu().clamp_min(1)[:, None]
+        return h
 
     if head is None:
         raise _unseen(model)
@@ -101,6 +96,17 @@ def head_inputs(model: nn.Module) -> Iterator[Callable[[Rows], Tensor]]:
         yield states
     finally:
         handle.remove()
+
+
+def _of_examples(inputs: Tensor, outputs: Tensor, found: Rows) -> Tensor | None:
+    """The mean of the head's inputs over each example's rows: (B, d); None if the logits are not made of them."""
+    each = inputs.cpu().double()
+    places = each.dim() > 2 and len(each) == len(found.example)
+    each = each.flatten(1, -2).mean(1) if places else each.flatten(0, -2)
+    if outputs.shape[-1] != found.logits.shape[1] or len(each) != len(found.example):
+        return None
+    totals = torch.zeros(len(found.ids), each.shape[1]).double().index_add(0, found.example.cpu(), each)
+    return totals / found.counts().cpu().clamp_min(1)[:, None]
 
 
 def _sampled(task: Task, data: Encoded, states: Callable[[Rows], Tensor]) -> Tensor:
