@@ -210,8 +210,8 @@ def test_what_cannot_be_or_has_no_effect_is_refused(ranks: Processes) -> None:
         (one, asked("mixed"), "one holds a single retain example: take a larger --batch-size"),
         (all_of_it, asked("near"), "would take all 9 retain examples"),
         (one, asked("uniform"), "--near-share goes with --retain-sampling near or mixed"),
-        (one, asked("near", method=GradAscent), "grad_ascent trains on no retain examples"),
-        (one, asked("near", method=NPO, alpha=0.0), "npo trains on no retain examples"),
+        (one, asked("near", method=GradAscent), "grad_ascent with these options trains on no retain examples"),
+        (one, asked("near", method=NPO, alpha=0.0), "npo with these options trains on no retain examples"),
     ):
         with pytest.raises(InputError, match=words):
             sample_retain(task, config, print)
