@@ -33,7 +33,8 @@ def sample_retain(task: Task, config: Any, tell: Callable[[str], None]) -> tuple
             raise InputError("--near-share goes with --retain-sampling near or mixed, but it is uniform")
         return ()
     if not config.method.retains():
-        raise InputError(f"{config.method.name} with these options trains on no retain examples: leave --retain-sampling out")
+        name = config.method.name
+        raise InputError(f"{name} with these options trains on no retain examples: leave --retain-sampling out")
     mixed = kind == "mixed"
     count = near_count(total, min(task.batch_size, total), config.near_share or NEAR, mixed=mixed)
     check_head(task)
