@@ -107,7 +107,7 @@ class Curvature:
     def _share(self) -> float:
         """How much of ∇Φ is made of quotients, whose error is the noise of products of it.
 
-        None where something else than differences computes ∇Φ: its noise is then measured as a whole.
+        0 where something else than differences computes ∇Φ: its noise is then measured as a whole.
         """
         if not isinstance(self._derivatives, FiniteDifference):
             return 0.0
