@@ -125,6 +125,16 @@ def test_a_dry_run_checks_plans_and_writes_nothing(ofmu: Command, given: Flags, 
     assert listing(tmp_path) == []
 
 
+def test_a_dry_run_says_how_many_retain_examples_are_near_and_what_finding_them_takes(
+    ofmu: Command, given: Flags, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ofmu.runs.plan._seconds_of_a_gradient", lambda _: 3.0)
+    plain = ofmu("unlearn", *words(given | {"--dry-run": None, "--json": None})).object["plan"]
+    near = ofmu("unlearn", *words(given | {"--dry-run": None, "--json": None, "--retain-sampling": "mixed"}))
+    assert near.object["plan"]["seconds"] == plain["seconds"] + 5 * 1.0  # ten examples, two at a time, a third of 3 s
+    assert "2 of 10 retain examples count as near the forget set" in near.err
+
+
 def test_what_was_cut_is_a_warning_with_a_count(ofmu: Command, given: Flags, tmp_path: Path):
     long = [{"id": "long", "question": "Who? " * 60, "answer": "Nobody."}, *facts(range(2))]
     cut = write_lines(tmp_path / "long.jsonl", long)

@@ -12,6 +12,9 @@ from ofmu.losses import nll
 from ofmu.runs.inputs import Sets
 from ofmu.runs.setup import Setup
 
+FORWARD = 1 / 3
+"""Of a gradient, that a forward pass takes."""
+
 VECTORS = 9
 """Copies of the trained parameters that are held at once at most: θ, its copy, gradients, moments, work space."""
 
@@ -37,7 +40,8 @@ class Plan:
         budget: gradients that end the run, so that its steps are an estimate: some cost more than others; None where
             the steps end it.
         memory_gib: forecast for parameters and their vectors, without activations.
-        seconds: forecast of the steps, from one gradient measured; None if none was measured.
+        seconds: forecast of the steps, and of the look for near retain examples where that is asked for, from one
+            gradient measured; None if none was measured.
         notes: warnings.
         retraining: with `--retrained auto`: models, cached, steps of one, gradients; apart from the run's own.
     """
@@ -96,10 +100,16 @@ class Plan:
             micro_batch_size=task.part_size,
             gradients=gradients,
             memory_gib=round(4 * (total + (VECTORS - 1) * trained) / 2**30, 3),
-            seconds=round(_seconds_of_a_gradient(setup) * gradients, 1) if timed else None,
+            seconds=round(_seconds_of_a_gradient(setup) * (gradients + _looking(setup)), 1) if timed else None,
             notes=setup.notes,
             budget=config.budget if config.budget is not None and planned > config.budget - setup.step_cost else None,
         )
+
+
+def _looking(setup: Setup) -> float:
+    """Gradients that a forward pass over the retain set is worth, where one is taken before the first step."""
+    task = setup.task
+    return len(task.data["retain"].ids) / task.batch_size * FORWARD if task.strata else 0.0
 
 
 def _seconds_of_a_gradient(setup: Setup) -> float:
